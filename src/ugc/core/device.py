@@ -1,0 +1,104 @@
+"""The only file that knows devices and precisions: `auto` -> device, dtype, autocast, loss scaler, channels_last."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ugc.core.errors import UserError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where and how precisely a run computes."""
+
+    device: torch.device
+    precision: str  # fp32 | bf16 | fp16
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The forward passes of generators and discriminators run inside; losses leave it (see `nn.exact`)."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """A loss scaler for fp16, else None."""
+        return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+
+    @property
+    def text(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        return f"{self.device} ({name}{threads}), {self.precision}"
+
+
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast off: losses, SSIM and Gram matrices are fp32."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free for data on the device (on the host: half of what is available)."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024 // 2
+    except OSError:
+        pass
+    return 2 << 30
+
+
+def cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 in hardware (elsewhere bf16 is slower than fp32)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Device:
+    """Resolve the two options.
+
+    `auto` device: cuda, else mps, else cpu. `auto` precision: bf16 where the chip has it, else fp32.
+
+    Raises:
+        UserError: an unknown name, or a device or precision that this machine lacks.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = device.split(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise UserError(f"--device {device!r}: expected auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: torch sees no Apple GPU here; use --device cpu or auto")
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        has = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and cpu_has_bf16()
+        precision = "bf16" if has else "fp32"
+    if precision == "fp16" and kind != "cuda":
+        raise UserError(f"--precision fp16 needs CUDA, not {kind}; use bf16 or fp32")
+    return Device(torch.device(device), precision)

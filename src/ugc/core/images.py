@@ -1,0 +1,48 @@
+"""The only place where value ranges change: uint8 or uint16 HWC on disk, float32 [-1, 1] NCHW inside.
+
+Arrays of float32 pass through unchanged: they are taken to be in [-1, 1] already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[Any]
+
+PEAK = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def to_unit(array: Array | Tensor) -> Tensor:
+    """[N, H, W, C] of uint8, uint16 or float -> float32 [N, C, H, W] in [-1, 1], on the array's device."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array)) if isinstance(array, np.ndarray) else array
+    peak = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(tensor.dtype)
+    images = tensor.to(torch.float32)
+    if peak is not None:
+        images = images * (2.0 / peak) - 1.0
+    return images.permute(0, 3, 1, 2).contiguous()
+
+
+def from_unit(images: Tensor, dtype: Any = np.uint8) -> Array:
+    """float [N, C, H, W] in [-1, 1] -> uint8 or uint16 [N, H, W, C], rounded and clipped."""
+    peak = PEAK[np.dtype(dtype)]
+    scaled = (images.detach().to("cpu", torch.float32) + 1.0) * (peak / 2.0)
+    array: Array = scaled.round_().clamp_(0, peak).permute(0, 2, 3, 1).numpy().astype(dtype)
+    return array
+
+
+def to_channels(images: Tensor, channels: int) -> Tensor:
+    """[N, 1 or 3, H, W] -> [N, channels, H, W]: one channel is repeated to three, three are averaged to one (ITU-R 601)."""
+    have = images.shape[1]
+    if have == channels:
+        return images
+    if have == 1:
+        return images.expand(-1, channels, -1, -1)
+    if channels == 1 and have == 3:
+        weights = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        return (images * weights).sum(1, keepdim=True)
+    return images[:, :channels] if have > channels else torch.cat([images, images[:, -1:].expand(-1, channels - have, -1, -1)], 1)

@@ -1,0 +1,85 @@
+"""What a person sees while a run works, and what `log.jsonl` keeps of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line to the person at the terminal (stderr; results for programs go to stdout)."""
+    console.print(text, markup=False)
+
+
+@contextmanager
+def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """A progress bar with the time gone and an estimate of the time left, from the pace of late."""
+    columns = (TextColumn("{task.description:<12}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn(),
+               TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, speed_estimate_period=60, disable=quiet) as bars:
+        task = bars.add_task(title, total=total, completed=done, note="")
+        bar = Bar(bars, task, title, total, done, quiet)
+        yield bar
+        bar.finish()
+
+
+class Bar:
+    """A progress bar; where there is no terminal it says a line every tenth of the way."""
+
+    def __init__(self, bars: Progress, task: Any, title: str, total: int, done: int, quiet: bool) -> None:
+        self.bars, self.task, self.title, self.total, self.done, self.quiet = bars, task, title, total, done, quiet
+        self.told = done * 10 // max(total, 1)
+
+    def advance(self, by: int = 1, note: str = "") -> None:
+        self.done += by
+        self.bars.update(self.task, advance=by, **({"note": note} if note else {}))
+        tenth = self.done * 10 // max(self.total, 1)
+        if self.quiet and tenth > self.told:
+            self.told = tenth
+            left = self.bars.tasks[0].time_remaining
+            say(f"{self.title}: {self.done}/{self.total}" + (f", about {left:.0f} s left" if left else "") + (f"  {note}" if note else ""))
+
+    def finish(self) -> None:
+        if self.total:
+            self.bars.update(self.task, completed=self.done)
+
+
+class JsonLog:
+    """Append-only `log.jsonl`, one valid JSON object a line, cut back to a step when a run resumes."""
+
+    def __init__(self, path: Path, resume_step: int = 0) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            kept = [row for row in read_log(path) if row["step"] < resume_step]
+            path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"step": step, **{k: _number(v) for k, v in values.items()}}, allow_nan=False) + "\n")
+
+
+def _number(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `log.jsonl`; a last line that a kill left half-written is dropped."""
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows
