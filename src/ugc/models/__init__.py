@@ -1,0 +1,1 @@
+"""Floor 2: generator families, one file each, and discriminators."""

@@ -1,0 +1,63 @@
+"""PatchGAN [Isola 2017]: judges overlapping patches of (source, image). Static: it is never searched."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ugc.core.config import Config
+from ugc.models.generator import init_weights
+from ugc.nn.elastic import norm
+
+
+class PatchConfig(Config):
+    """ndf: None = 2 x base (128 at base 64, as the lineage). strided: 3 gives 70x70 patches; None = 3 from 128 px, else 2."""
+
+    ndf: int | None = None
+    strided: int | None = None
+    norm: Literal["instance", "batch"] = "instance"
+
+    def resolved(self, base: int, size: tuple[int, int]) -> PatchConfig:
+        """The same with every number filled in for a generator's base width and a crop size (H, W)."""
+        return self.model_copy(update={"ndf": self.ndf or 2 * base,
+                                       "strided": self.strided or (3 if min(size) >= 128 else 2)})
+
+
+class PatchGAN(nn.Module):
+    """D(source, image) -> a map of scores [N, 1, h, w]; greater = more real. No sigmoid.
+
+    Args:
+        channels: of source and image together.
+    """
+
+    def __init__(self, channels: int, config: PatchConfig) -> None:
+        super().__init__()
+        assert config.ndf and config.strided, "resolve the config first"
+        widths = [channels, *(config.ndf * min(2**i, 8) for i in range(config.strided + 1))]
+        bias = config.norm == "instance"
+        self.convs = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        for i, (a, b) in enumerate(zip(widths, widths[1:])):
+            stride = 2 if i < config.strided else 1
+            self.convs.append(nn.Conv2d(a, b, 4, stride, 1, bias=bias or i == 0))
+            self.norms.append(norm(config.norm, b) if i else nn.Identity())
+        self.last = nn.Conv2d(widths[-1], 1, 4, 1, 1)
+
+    def forward(self, source: Tensor, image: Tensor) -> Tensor:
+        h = torch.cat([source, image], 1)  # [N, channels, H, W]
+        for conv, layer_norm in zip(self.convs, self.norms):
+            h = F.leaky_relu(layer_norm(conv(h)), 0.2)
+        out: Tensor = self.last(h)
+        return out
+
+    def init(self, generator: torch.Generator) -> PatchGAN:
+        init_weights(self, generator)
+        return self
+
+
+def score(patches: Tensor) -> Tensor:
+    """One number an image, [N]: the mean over its patches. What UGC Eq. (8) compares."""
+    return patches.float().mean((1, 2, 3))

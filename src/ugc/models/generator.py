@@ -1,0 +1,152 @@
+"""The generator contract, and the registry of families.
+
+A family is one class. Its config says what the supernet offers; the original is a config (plain body, one width, no
+slots), a student is a config whose `arch` pins every choice. `net(x, arch)` runs any member: arch is an argument.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import field_validator, model_validator
+from torch import Tensor, nn
+
+from ugc.core.config import Config
+from ugc.core.errors import UserError
+from ugc.core.registry import Registry
+from ugc.nn.arch import Arch, Choice, SearchSpace
+from ugc.nn.shrink import copy_slices
+
+FAMILIES: Registry[type[Generator]] = Registry("family", "ugc.models")
+
+NormKind = Literal["instance", "batch"]
+BlockKind = Literal["plain", "separable"]
+
+
+class GeneratorConfig(Config):
+    """What all families share.
+
+    base: the full base width (64 = the papers'); the original has ngf = base.
+    widths: base widths on offer (None: base/8 .. base in 8 steps); depths: active inserted blocks a slot.
+    arch: text that pins every choice; "" leaves the whole space.
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    base: int = 64
+    widths: tuple[int, ...] | None = None
+    depths: tuple[int, ...] = (0, 1, 2)
+    norm: NormKind = "instance"
+    inserted_block: BlockKind = "plain"
+    arch: str = ""
+
+    @field_validator("widths", "depths")
+    @classmethod
+    def _rising(cls, values: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if values is not None and (not values or list(values) != sorted(set(values)) or values[0] < 0):
+            raise ValueError("must be a list of distinct numbers in rising order")
+        return values
+
+    @model_validator(mode="after")
+    def _eighths(self) -> Self:
+        if self.base < 1 or (self.widths is None and self.base % 8):
+            raise ValueError(f"base {self.base} is not a multiple of 8, so base/8 .. base has no 8 steps")
+        return self
+
+    @property
+    def width_values(self) -> tuple[int, ...]:
+        return self.widths or tuple(self.base * i // 8 for i in range(1, 9))
+
+    def width(self, name: str) -> Choice:
+        return Choice(name, self.width_values)
+
+    def depth(self, name: str) -> Choice:
+        return Choice(f"d.{name}", self.depths)
+
+
+class Generator(nn.Module):
+    """A source image in, a target image of the same size out: [N, C, H, W] in [-1, 1].
+
+    A subclass names its `Config`, `original` (the config of the published net), its search `choices`, its `stride`
+    (H and W must be multiples of it) and `forward(x, arch)`.
+    """
+
+    Config: ClassVar[type[GeneratorConfig]] = GeneratorConfig
+    default_budget: ClassVar[str] = "40x"
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    @abstractmethod
+    def choices(cls, config: Any) -> tuple[Choice, ...]:
+        """All that varies, in order of the arch text."""
+
+    @classmethod
+    @abstractmethod
+    def config_for(cls, size: tuple[int, int], **fields: Any) -> GeneratorConfig:
+        """The supernet's config for images of `size` (H, W)."""
+
+    @classmethod
+    @abstractmethod
+    def original(cls, config: Any) -> GeneratorConfig:
+        """The published net beside a supernet: full convolutions, one width, nothing inserted."""
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """What H and W must be multiples of; also the least size."""
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        space = SearchSpace(self.choices(self.config))
+        return space.pinned(space.parse(self.config.arch)) if self.config.arch else space
+
+    @abstractmethod
+    def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:
+        """x: [N, in, H, W] in [-1, 1] -> [N, out, H, W] in [-1, 1]. `arch` None: the largest."""
+
+    def at(self, arch: Arch) -> Callable[[Tensor], Tensor]:
+        """The sub-network `arch` on the shared weights."""
+        return partial(self, arch=arch)
+
+    def source_shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        return (1, self.config.in_channels, *size)
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """UserError unless the net can run on images of `size` (H, W)."""
+        if size[0] % self.stride or size[1] % self.stride or min(size) < max(self.stride, 8):
+            raise UserError(f"size {size[0]}x{size[1]}: this net needs height and width that are multiples of "
+                            f"{self.stride} and at least {max(self.stride, 8)}; choose another --size")
+
+    def init(self, generator: torch.Generator) -> Self:
+        """Fill the weights as the papers do: convolutions N(0, 0.02), biases 0, norms N(1, 0.02)."""
+        init_weights(self, generator)
+        return self
+
+
+@torch.no_grad()
+def init_weights(net: nn.Module, generator: torch.Generator, std: float = 0.02) -> None:
+    """Convolutions N(0, 0.02), biases 0, norm weights N(1, 0.02). pix2pix, and every ancestor since."""
+    for name, parameter in net.named_parameters():
+        draw = torch.empty(parameter.shape).normal_(0, std, generator=generator)
+        if name.endswith("bias"):
+            parameter.zero_()
+        else:
+            parameter.copy_(draw + 1.0 if parameter.dim() == 1 else draw)
+
+
+def shrink(net: Generator, arch: Arch) -> Generator:
+    """The static network that `net(x, arch)` already is: same class, config pinned to `arch`, weights copied.
+
+    Law: shrink(net, a)(x) == net(x, a).
+    """
+    small = type(net)(net.config.model_copy(update={"arch": arch.text}))
+    small.to(next(net.parameters()))
+    copy_slices(net, small)
+    return small.train(net.training)

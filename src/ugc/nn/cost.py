@@ -1,0 +1,193 @@
+"""What an architecture costs: params, macs (true) and macs_paper, analytic, for any family, without a formula in any.
+
+Every multiply-add of an elastic layer is a monomial: constant x (a width) x (a width), if a depth reaches it. So the
+cost of a net is a polynomial in its choices. It is read off once: the supernet runs on the meta device (shapes only),
+one choice at a time takes another value, and what changes at which layer tells which choice governs which width and
+which depth switches the layer on. After that a cost is a few sums (over 10,000 architectures a second; memoised).
+
+    macs(a) = sum_l  k_l * w_i(a) * w_j(a) * [d_s(a) >= t_l]
+
+`macs` counts a transposed convolution on its input grid (the multiply-adds that are done), `macs_paper` on its output
+grid (torchprofile, hence all published tables of this field). Norms, activations and biases are not counted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ugc.nn.arch import Arch, SearchSpace
+from ugc.nn.elastic import Elastic, ElasticBatchNorm
+
+KEYS = ("params", "macs", "macs_paper")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """For one image: `params` (count), `macs` and `macs_paper` (multiply-adds)."""
+
+    params: int
+    macs: int
+    macs_paper: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.params + other.params, self.macs + other.macs, self.macs_paper + other.macs_paper)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One call of one elastic layer: input part widths, output width, grids before and after (H * W), and its cost."""
+
+    name: str
+    kind: str
+    have: tuple[int, ...]
+    width: int
+    grid_in: int
+    grid_out: int
+    cost: Cost
+
+
+class Searchable(Protocol):
+    """What the cost model needs of a generator."""
+
+    @property
+    def space(self) -> SearchSpace: ...
+    def source_shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]: ...
+
+
+def trace(net: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[LayerCost]:
+    """Every elastic layer of `net(x, arch)` in order of execution, at an input of `size` (H, W).
+
+    `net` may lie on any device; it is copied to the meta device, so nothing is computed.
+    """
+    return _trace(_on_meta(net), arch, size)
+
+
+def _on_meta(net: nn.Module) -> nn.Module:
+    return copy.deepcopy(net).to("meta").eval()
+
+
+def _trace(meta: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[LayerCost]:
+    found: list[LayerCost] = []
+    names = {module: name for name, module in meta.named_modules()}
+
+    def watch(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        assert isinstance(layer, Elastic)
+        have, width = tuple(a.shape[1] for a in args), out.shape[1]
+        grid_in, grid_out = args[0].shape[2] * args[0].shape[3], out.shape[2] * out.shape[3]
+        owned = [t for name, t in layer.cut(have, width).items() if not name.startswith("running")]
+        cost = Cost(sum(t.numel() for t in owned), *layer.macs(have, width, grid_in, grid_out))
+        found.append(LayerCost(names[layer], type(layer).__name__, have, width, grid_in, grid_out, cost))
+
+    handles = [m.register_forward_hook(watch) for m in meta.modules() if isinstance(m, Elastic)]
+    try:
+        with torch.no_grad():
+            shape = meta.source_shape(size)  # type: ignore[operator]
+            meta(torch.empty(shape, device="meta"), arch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def total(layers: list[LayerCost]) -> Cost:
+    return sum((layer.cost for layer in layers), Cost(0, 0, 0))
+
+
+class CostModel:
+    """cost(arch) of one supernet at one input size.
+
+    Args:
+        net: a generator with a `space`.
+        size: (H, W) of the image that is counted.
+    """
+
+    def __init__(self, net: nn.Module, size: tuple[int, int]) -> None:
+        self.space: SearchSpace = net.space  # type: ignore[assignment]
+        self.size = size
+        self._memo: dict[Arch, Cost] = {}
+        monomials = _monomials(net, self.space, size)
+        # Rows of the table: choices by position, a constant 1 behind them; terms grouped by gate.
+        position = {c.name: i for i, c in enumerate(self.space.choices)} | {"": len(self.space.choices)}
+        self._first = np.array([position[m[0]] for m in monomials])
+        self._second = np.array([position[m[1]] for m in monomials])
+        self._gate = np.array([position[m[2]] for m in monomials])
+        self._threshold = np.array([m[3] for m in monomials], dtype=np.float64)
+        self._factor = np.array(list(monomials.values()), dtype=np.float64).T  # [3, terms]
+
+    def __call__(self, arch: Arch) -> Cost:
+        if arch not in self._memo:
+            self._memo[arch] = Cost(*(int(v) for v in self.table([arch])[0]))
+        return self._memo[arch]
+
+    def table(self, archs: list[Arch]) -> NDArray[np.int64]:
+        """[len(archs), 3]: params, macs, macs_paper of many architectures at once."""
+        values = np.array([[*arch.values(), 1] for arch in archs], dtype=np.float64)  # [A, choices + 1]
+        terms = values[:, self._first] * values[:, self._second] * (values[:, self._gate] >= self._threshold)
+        rounded: NDArray[np.int64] = np.rint(terms @ self._factor.T).astype(np.int64)
+        return rounded
+
+
+def _monomials(net: nn.Module, space: SearchSpace, size: tuple[int, int]
+               ) -> Mapping[tuple[str, str, str, int], NDArray[np.float64]]:
+    """(width choice, width choice, depth choice, least depth) -> factors of (params, macs, macs_paper); "" is the constant 1."""
+    meta = _on_meta(net)
+    full = {layer.name: layer for layer in _trace(meta, space.largest, size)}
+    governs: dict[tuple[str, int], str] = {}  # (layer, part or -1 for the output) -> choice
+    gates: dict[str, tuple[str, int]] = {}  # layer -> (depth choice, least depth that runs it)
+    for choice in space.choices:
+        for value in choice.values[:-1] if choice.is_depth else choice.values[:-1][:1]:
+            seen = {layer.name: layer for layer in _trace(meta, space.largest.having({choice.name: value}), size)}
+            for name, layer in full.items():
+                if name not in seen:
+                    least = choice.values[choice.values.index(value) + 1]
+                    if gates.setdefault(name, (choice.name, least))[0] != choice.name:
+                        raise ValueError(f"layer {name} is switched by two choices; the cost model knows one a layer")
+                    gates[name] = (choice.name, max(least, gates[name][1]))
+                    continue
+                widths, before = (*seen[name].have, seen[name].width), (*layer.have, layer.width)
+                for part, (now, was) in enumerate(zip(widths, before)):
+                    place = (name, part if part < len(layer.have) else -1)
+                    if now != was:
+                        if governs.setdefault(place, choice.name) != choice.name or now * choice.values[-1] != was * value:
+                            raise ValueError(f"a width of {name} is not a multiple of one choice")
+    table: dict[tuple[str, str, str, int], NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
+    modules = dict(meta.named_modules())
+    for name, layer in full.items():
+        module = modules[name]
+        assert isinstance(module, Elastic)
+        gate = gates.get(name, ("", 0))
+        _add_layer(table, layer, module, governs, space.largest, gate)
+    return table
+
+
+def _add_layer(table: dict[tuple[str, str, str, int], NDArray[np.float64]], layer: LayerCost, module: Elastic,
+               governs: Mapping[tuple[str, int], str], largest: Arch, gate: tuple[str, int]) -> None:
+    """Split a layer's cost at full width into monomials of the choices that govern its widths."""
+
+    def put(first: str, second: str, factors: NDArray[np.float64]) -> None:
+        names = sorted((first, second))
+        scale = np.prod([largest[n] for n in names if n])
+        table[(names[0], names[1], *gate)] += factors / scale
+
+    out = governs.get((layer.name, -1), "")
+    weight = getattr(module, "weight", None)
+    one_a_channel = weight is None or isinstance(module, ElasticBatchNorm) or weight.shape[1] == 1 and layer.width > 1
+    bias = getattr(module, "bias", None)
+    cost = np.array([layer.cost.params, layer.cost.macs, layer.cost.macs_paper], dtype=np.float64)
+    if one_a_channel and len(layer.have) == 1 and layer.have[0] == layer.width:  # norms and depthwise: linear
+        put(out, "", cost)
+        return
+    if bias is not None:
+        put(out, "", np.array([layer.width, 0.0, 0.0]))
+        cost[0] -= layer.width
+    for part, width in enumerate(layer.have):  # convolutions: bilinear in each part and the output
+        put(governs.get((layer.name, part), ""), out, cost * width / sum(layer.have))

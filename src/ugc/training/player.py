@@ -1,0 +1,81 @@
+"""A player: a net and its optimiser. `learn(losses)` moves it and nothing else.
+
+Gradients are taken with respect to the player's own parameters only, so there is no zero_grad, no requires_grad to
+switch and no leak from one player into another. Losses come from a generator: each graph is freed before the next is
+built, so a sandwich of sub-networks costs the memory of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ugc.core.config import Config
+from ugc.core.device import Device
+
+
+class OptimiserConfig(Config):
+    """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear)."""
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    schedule: str = "linear"
+
+
+class Player(nn.Module):
+    """A net that learns.
+
+    Args:
+        net: the module whose parameters move.
+        config: optimiser settings.
+        device: for the loss scaler of fp16.
+    """
+
+    def __init__(self, net: nn.Module, config: OptimiserConfig, device: Device) -> None:
+        super().__init__()
+        self.net = net
+        self.lr = config.lr
+        self.own = [p for p in net.parameters() if p.requires_grad]
+        fused = device.device.type in ("cpu", "cuda")
+        self.optimiser = torch.optim.Adam(self.own, lr=config.lr, betas=config.betas, fused=fused)
+        self.scaler = device.scaler()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        out: Tensor = self.net(*args, **kwargs)
+        return out
+
+    def set_lr(self, factor: float) -> None:
+        """Set the learning rate to factor x the configured one."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * factor
+
+    def learn(self, losses: Iterable[Tensor]) -> None:
+        """One update by the gradient of the sum of `losses` (scalars), each differentiated as it comes."""
+        for parameter in self.own:
+            parameter.grad = None
+        for loss in losses:
+            scaled = self.scaler.scale(loss) if self.scaler else loss
+            for parameter, grad in zip(self.own, torch.autograd.grad(scaled, self.own, allow_unused=True)):
+                if grad is not None:
+                    parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
+        if self.scaler:
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
+        else:
+            self.optimiser.step()
+        for parameter in self.own:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint needs of this player."""
+        scaler = self.scaler.state_dict() if self.scaler else {}
+        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "scaler": scaler}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.scaler:
+            self.scaler.load_state_dict(state["scaler"])
