@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPResponse
@@ -42,17 +43,19 @@ def fetch(address: str, path: Path, size: int, sha256: str, title: str) -> Path:
         if have > size:
             part.unlink()
             have = 0
-        with progress(title[:12], -(-size // BLOCK), have // BLOCK) as bar:
+        with progress(title, -(-size // BLOCK), have // BLOCK) as bar:
             for attempt in range(TRIES):
-                if have < size:
-                    try:
-                        have = _go_on(address, part, have, size, bar)
-                    except _NetworkError as problem:
-                        have = part.stat().st_size if part.exists() else 0
-                        if problem.final or attempt == TRIES - 1:
-                            kept = f" after {have / 1e6:,.1f} MB, which are kept" if have else ""
-                            raise UserError(f"cannot download {title}: {problem}{kept}; try again{by_hand}") from None
-        have = part.stat().st_size
+                if have == size:
+                    break
+                try:
+                    have = _go_on(address, part, have, size, bar)
+                    break  # the server gave all it has, right or wrong
+                except _NetworkError as problem:
+                    have = part.stat().st_size if part.exists() else 0
+                    if problem.final or attempt == TRIES - 1:
+                        kept = f" after {have / 1e6:,.1f} MB, which are kept" if have else ""
+                        raise UserError(f"cannot download {title}: {problem}{kept}; try again{by_hand}") from None
+                    time.sleep(attempt)
         digest = digest_of(part)
         if have != size or digest != sha256:
             part.unlink()
