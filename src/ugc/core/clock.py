@@ -1,4 +1,4 @@
-"""Randomness is a function of (seed, step, purpose) and nothing else, so it is never saved and resume needs no state."""
+"""Randomness is a function of (seed, step, purpose) and nothing else: it is never saved, and resume needs no state."""
 
 from __future__ import annotations
 

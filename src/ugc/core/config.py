@@ -67,7 +67,8 @@ def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
         owner: Any = cls
         for part in first["loc"][:-1]:
             field = getattr(owner, "model_fields", {}).get(part)
-            inner = [a for a in (field.annotation, *get_args(field.annotation)) if hasattr(a, "model_fields")] if field else []
+            kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+            inner = [kind for kind in kinds if hasattr(kind, "model_fields")]
             owner = inner[0] if inner else owner
         return f"there is no option {place!r}: {near(str(first['loc'][-1]), getattr(owner, 'model_fields', {}))}"
     message = first["msg"].removeprefix("Value error, ")

@@ -36,7 +36,7 @@ def from_unit(images: Tensor, dtype: Any = np.uint8) -> Array:
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
-    """[N, 1 or 3, H, W] -> [N, channels, H, W]: one channel is repeated to three, three are averaged to one (ITU-R 601)."""
+    """[N, c, H, W] -> [N, channels, H, W]: one is repeated, three become luminance (ITU-R 601), more are cut or filled."""
     have = images.shape[1]
     if have == channels:
         return images
@@ -45,4 +45,6 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     if channels == 1 and have == 3:
         weights = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
         return (images * weights).sum(1, keepdim=True)
-    return images[:, :channels] if have > channels else torch.cat([images, images[:, -1:].expand(-1, channels - have, -1, -1)], 1)
+    if have > channels:
+        return images[:, :channels]
+    return torch.cat([images, images[:, -1:].expand(-1, channels - have, -1, -1)], 1)

@@ -28,7 +28,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     quiet = not console.is_terminal
     with Progress(*columns, console=console, speed_estimate_period=60, disable=quiet) as bars:
         task = bars.add_task(title, total=total, completed=done, note="")
-        bar = Bar(bars, task, title, total, done, quiet)
+        bar = Bar(bars, task, title, total=total, done=done, quiet=quiet)
         yield bar
         bar.finish()
 
@@ -36,7 +36,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
 class Bar:
     """A progress bar; where there is no terminal it says a line every tenth of the way."""
 
-    def __init__(self, bars: Progress, task: Any, title: str, total: int, done: int, quiet: bool) -> None:
+    def __init__(self, bars: Progress, task: Any, title: str, *, total: int, done: int, quiet: bool) -> None:
         self.bars, self.task, self.title, self.total, self.done, self.quiet = bars, task, title, total, done, quiet
         self.told = done * 10 // max(total, 1)
 
@@ -47,7 +47,8 @@ class Bar:
         if self.quiet and tenth > self.told:
             self.told = tenth
             left = self.bars.tasks[0].time_remaining
-            say(f"{self.title}: {self.done}/{self.total}" + (f", about {left:.0f} s left" if left else "") + (f"  {note}" if note else ""))
+            left_text = f", about {left:.0f} s left" if left else ""
+            say(f"{self.title}: {self.done}/{self.total}{left_text}  {note}".rstrip())
 
     def finish(self) -> None:
         if self.total:

@@ -14,6 +14,6 @@ def gram(features: Tensor) -> Tensor:
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """TV = sum |I(i+1, j) - I(i, j)| + |I(i, j+1) - I(i, j)|: [N, C, H, W] -> [N]. A *sum*, as OMGD has it; its weight is 1e-5."""
+    """TV = sum |I(i+1, j) - I(i, j)| + |I(i, j+1) - I(i, j)|: [N, C, H, W] -> [N]. A *sum*, hence its weight of 1e-5."""
     x = images.float()
     return (x[:, :, 1:] - x[:, :, :-1]).abs().sum((1, 2, 3)) + (x[:, :, :, 1:] - x[:, :, :, :-1]).abs().sum((1, 2, 3))

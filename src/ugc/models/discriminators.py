@@ -14,7 +14,7 @@ from ugc.nn.elastic import norm
 
 
 class PatchConfig(Config):
-    """ndf: None = 2 x base (128 at base 64, as the lineage). strided: 3 gives 70x70 patches; None = 3 from 128 px, else 2."""
+    """ndf: None = 2 x base (128 at base 64). strided: 3 gives 70x70 patches; None = 3 from 128 px on, else 2."""
 
     ndf: int | None = None
     strided: int | None = None
@@ -35,6 +35,7 @@ class PatchGAN(nn.Module):
 
     def __init__(self, channels: int, config: PatchConfig) -> None:
         super().__init__()
+        self.config = config
         assert config.ndf and config.strided, "resolve the config first"
         widths = [channels, *(config.ndf * min(2**i, 8) for i in range(config.strided + 1))]
         bias = config.norm == "instance"
@@ -52,6 +53,13 @@ class PatchGAN(nn.Module):
             h = F.leaky_relu(layer_norm(conv(h)), 0.2)
         out: Tensor = self.last(h)
         return out
+
+    def judge(self, source: Tensor, *images: Tensor) -> list[Tensor]:
+        """The maps of several images of the same sources: one pass where images do not touch each other (instance norm)."""
+        if self.config.norm != "instance":
+            return [self(source, image) for image in images]
+        maps = self(source.repeat(len(images), 1, 1, 1), torch.cat(images))
+        return list(maps.chunk(len(images)))
 
     def init(self, generator: torch.Generator) -> PatchGAN:
         init_weights(self, generator)

@@ -130,6 +130,11 @@ class Generator(nn.Module):
         return self
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """Half precisions raised to float32: a picture leaves the net in full precision."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 @torch.no_grad()
 def init_weights(net: nn.Module, generator: torch.Generator, std: float = 0.02) -> None:
     """Convolutions N(0, 0.02), biases 0, norm weights N(1, 0.02). pix2pix, and every ancestor since."""

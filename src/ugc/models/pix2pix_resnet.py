@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ugc.models.generator import FAMILIES, BlockKind, Generator, GeneratorConfig
+from ugc.models.generator import FAMILIES, BlockKind, Generator, GeneratorConfig, full_precision
 from ugc.nn.arch import Arch, Choice
 from ugc.nn.blocks import ResidualBlock, Slot
 from ugc.nn.elastic import ElasticConv, ElasticConvTranspose, norm
@@ -66,7 +66,8 @@ class Pix2pixResNet(Generator):
         self.head = ElasticConv((u2,), config.out_channels, 7, padding=3, reflect=True)
         widths = {"stem": c0, "down1": c1, "down2": c2, "up1": u1, "up2": u2}
         self.norms = nn.ModuleDict({name: norm(kind, width) for name, width in widths.items()})
-        self.slots = nn.ModuleDict({name: Slot(widths[name], a[f"d.{name}"], config.inserted_block, kind) for name in SLOTS})
+        self.slots = nn.ModuleDict(
+            {name: Slot(widths[name], a[f"d.{name}"], config.inserted_block, kind) for name in SLOTS})
 
     @property
     def stride(self) -> int:
@@ -91,4 +92,4 @@ class Pix2pixResNet(Generator):
             x = block(x, mid=4 * a[self._group(i)])
         x = stage("up1", x, 2 * a["up1"])
         x = stage("up2", x, a["up2"])
-        return torch.tanh(self.head(x))
+        return torch.tanh(full_precision(self.head(x)))

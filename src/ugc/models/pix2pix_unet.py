@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ugc.models.generator import FAMILIES, Generator, GeneratorConfig, NormKind
+from ugc.models.generator import FAMILIES, Generator, GeneratorConfig, NormKind, full_precision
 from ugc.nn.arch import Arch, Choice
 from ugc.nn.blocks import Slot
 from ugc.nn.elastic import ElasticConv, ElasticConvTranspose, norm
@@ -101,4 +101,4 @@ class Pix2pixUNet(Generator):
             y = self.slots[f"up{k}"](self.norms[f"up{k}"](y), a[f"d.up{k}"])  # [N, w_(k-1), H/2^(k-1), ..]
             width = self._width(a, k - 2) if k > 2 else None  # level 1 gives the picture
             y = self.up[str(k - 1)](F.relu(skips.pop()), F.relu(y), width=width)
-        return torch.tanh(y)
+        return torch.tanh(full_precision(y))

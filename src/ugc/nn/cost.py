@@ -13,7 +13,6 @@ grid (torchprofile, hence all published tables of this field). Norms, activation
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,13 +65,14 @@ class Searchable(Protocol):
 def trace(net: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[LayerCost]:
     """Every elastic layer of `net(x, arch)` in order of execution, at an input of `size` (H, W).
 
-    `net` may lie on any device; it is copied to the meta device, so nothing is computed.
+    `net` is made again on the meta device from its config, so nothing is computed and nothing is allocated.
     """
     return _trace(_on_meta(net), arch, size)
 
 
 def _on_meta(net: nn.Module) -> nn.Module:
-    return copy.deepcopy(net).to("meta").eval()
+    with torch.device("meta"):
+        return type(net)(net.config).eval()
 
 
 def _trace(meta: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[LayerCost]:
@@ -138,7 +138,7 @@ class CostModel:
 
 def _monomials(net: nn.Module, space: SearchSpace, size: tuple[int, int]
                ) -> Mapping[tuple[str, str, str, int], NDArray[np.float64]]:
-    """(width choice, width choice, depth choice, least depth) -> factors of (params, macs, macs_paper); "" is the constant 1."""
+    """(width choice, width choice, depth choice, least depth) -> factors of (params, macs, macs_paper); "" stands for 1."""
     meta = _on_meta(net)
     full = {layer.name: layer for layer in _trace(meta, space.largest, size)}
     governs: dict[tuple[str, int], str] = {}  # (layer, part or -1 for the output) -> choice
@@ -157,7 +157,8 @@ def _monomials(net: nn.Module, space: SearchSpace, size: tuple[int, int]
                 for part, (now, was) in enumerate(zip(widths, before)):
                     place = (name, part if part < len(layer.have) else -1)
                     if now != was:
-                        if governs.setdefault(place, choice.name) != choice.name or now * choice.values[-1] != was * value:
+                        one = governs.setdefault(place, choice.name) == choice.name
+                        if not one or now * choice.values[-1] != was * value:
                             raise ValueError(f"a width of {name} is not a multiple of one choice")
     table: dict[tuple[str, str, str, int], NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
     modules = dict(meta.named_modules())
@@ -180,7 +181,7 @@ def _add_layer(table: dict[tuple[str, str, str, int], NDArray[np.float64]], laye
 
     out = governs.get((layer.name, -1), "")
     weight = getattr(module, "weight", None)
-    one_a_channel = weight is None or isinstance(module, ElasticBatchNorm) or weight.shape[1] == 1 and layer.width > 1
+    one_a_channel = weight is None or isinstance(module, ElasticBatchNorm) or (weight.shape[1] == 1 and layer.width > 1)
     bias = getattr(module, "bias", None)
     cost = np.array([layer.cost.params, layer.cost.macs, layer.cost.macs_paper], dtype=np.float64)
     if one_a_channel and len(layer.have) == 1 and layer.have[0] == layer.width:  # norms and depthwise: linear

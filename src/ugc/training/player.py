@@ -31,12 +31,13 @@ class Player(nn.Module):
     Args:
         net: the module whose parameters move.
         config: optimiser settings.
-        device: for the loss scaler of fp16.
+        device: its precision holds for the net's forward passes; fp16 brings a loss scaler.
     """
 
     def __init__(self, net: nn.Module, config: OptimiserConfig, device: Device) -> None:
         super().__init__()
         self.net = net
+        self.device = device
         self.lr = config.lr
         self.own = [p for p in net.parameters() if p.requires_grad]
         fused = device.device.type in ("cpu", "cuda")
@@ -44,7 +45,8 @@ class Player(nn.Module):
         self.scaler = device.scaler()
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        out: Tensor = self.net(*args, **kwargs)
+        with self.device.autocast():
+            out: Tensor = self.net(*args, **kwargs)
         return out
 
     def set_lr(self, factor: float) -> None:

@@ -1,0 +1,156 @@
+"""What a method is: training phases by stage, and which nets each stage leaves behind.
+
+A phase owns players and has one step. The engine runs it, saves it, and knows no mathematics.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ugc.core.clock import Clock
+from ugc.core.config import Config
+from ugc.core.device import Device
+from ugc.core.registry import Registry
+from ugc.data.stream import Batch
+from ugc.losses.distillation import DistillationConfig, OutputDistillation
+from ugc.methods.objective import ObjectiveConfig
+from ugc.models.discriminators import PatchConfig, PatchGAN
+from ugc.models.generator import Generator, GeneratorConfig
+from ugc.nn.arch import Arch
+from ugc.nn.cost import CostModel
+from ugc.search.budget import Budget
+from ugc.training.player import OptimiserConfig, Player
+
+METHODS: Registry[type[Method]] = Registry("method", "ugc.methods")
+
+
+class Losses(dict[str, Tensor]):
+    """What was differentiated, part by part: `player/part` -> scalar. The parts of a player add up to its loss."""
+
+    def add(self, player: str, parts: Mapping[str, Tensor]) -> Tensor:
+        """Note the parts (scalars, or [N], whose mean counts) of a player's loss; returns their sum."""
+        means = {name: part.mean() for name, part in parts.items()}
+        for name, value in means.items():
+            key = f"{player}/{name}"
+            self[key] = self[key] + value.detach() if key in self else value.detach()
+        return torch.stack(list(means.values())).sum()
+
+
+class Phase(ABC):
+    """A training stage: players, and the step that moves them."""
+
+    players: dict[str, Player]
+
+    @abstractmethod
+    def step(self, batch: Batch, clock: Clock) -> Losses:
+        """One step. Everything random comes from the clock."""
+
+    @abstractmethod
+    def nets(self) -> dict[str, Generator]:
+        """The networks that the stage trains, by role, each with its own copy of the weights where it shares them."""
+
+    def extra(self) -> dict[str, Tensor]:
+        """State beside the players', for checkpoints."""
+        return {}
+
+    def restore_extra(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `extra` gave."""
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint holds: every player (weights, optimiser, scaler) and the extra state."""
+        return {"players": {name: p.state() for name, p in self.players.items()}, "extra": self.extra()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name, player in self.players.items():
+            player.restore(state["players"][name])
+        self.restore_extra(state["extra"])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method is handed: the resolved family, loss and optimiser settings, and where to compute.
+
+    config: the supernet's config; patch: the discriminator's, every number filled in.
+    """
+
+    family: type[Generator]
+    config: GeneratorConfig
+    patch: PatchConfig
+    size: tuple[int, int]
+    seed: int
+    device: Device
+    objective: ObjectiveConfig
+    optimiser: OptimiserConfig
+    distillation: DistillationConfig
+
+    def generator(self, config: GeneratorConfig, purpose: str) -> Generator:
+        """A net of the family with fresh weights, on the device. `purpose` keeps the draws of several nets apart."""
+        net = self.family(config).init(Clock(self.seed).torch(f"init/{purpose}"))
+        return net.to(self.device.device)
+
+    def discriminator(self, purpose: str) -> PatchGAN:
+        """A discriminator with fresh weights, on the device."""
+        channels = self.config.in_channels + self.config.out_channels
+        net = PatchGAN(channels, self.patch).init(Clock(self.seed).torch(f"init/{purpose}"))
+        return net.to(self.device.device)
+
+    def player(self, net: torch.nn.Module) -> Player:
+        return Player(net.train(), self.optimiser, self.device)
+
+    def l_od(self) -> OutputDistillation:
+        return OutputDistillation(self.distillation, self.device.device)
+
+    def cost_model(self, config: GeneratorConfig) -> CostModel:
+        """Cost of members of the family at the run's size (nothing is allocated)."""
+        with torch.device("meta"):
+            return CostModel(self.family(config), self.size)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a search leaves: the student and its two teachers."""
+
+    student: Arch
+    deep: Arch
+    wide: Arch
+
+
+class Method(ABC):
+    """A way from data to a net within a budget.
+
+    stages: in order, of `original supernet search distill`. train stages have a phase; `search` has none.
+    """
+
+    Config: ClassVar[type[Config]]
+    name: ClassVar[str]
+
+    def __init__(self, config: Any, setting: Setting) -> None:
+        self.config, self.setting = config, setting
+
+    @classmethod
+    @abstractmethod
+    def stages(cls, config: Any) -> tuple[str, ...]:
+        """The stages that this method needs under `config`, without the baseline `original`."""
+
+    @classmethod
+    @abstractmethod
+    def result(cls) -> str:
+        """The role of the net that the method delivers."""
+
+    @abstractmethod
+    def phase(self, stage: str, inherited: Mapping[str, Any]) -> Phase:
+        """The phase of a training stage, with what earlier stages left (`supernet`, `D`, `selection`)."""
+
+    def select_by_rule(self, budget: Budget) -> Selection | None:
+        """Architectures that this method fixes without a search; None where it searches."""
+        return None
+
+    def steps(self, stage: str, steps: Mapping[str, int]) -> int:
+        """How many steps a stage takes, from the recipe's."""
+        return steps[stage]

@@ -1,0 +1,60 @@
+"""The first baseline: plain pix2pix [Isola 2017] on the same labels. UGC Eq. (4) alone, on the original network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ugc.core.clock import Clock
+from ugc.core.config import Config
+from ugc.data.stream import Batch
+from ugc.methods.method import METHODS, Losses, Method, Phase, Setting
+from ugc.methods.objective import Supervised
+from ugc.models.generator import Generator
+
+
+class Gan(Phase):
+    """One generator against one discriminator, on pairs."""
+
+    def __init__(self, setting: Setting) -> None:
+        net = setting.generator(setting.family.original(setting.config), "original")
+        self.G, self.D = setting.player(net), setting.player(setting.discriminator("original/D"))
+        self.players = {"G": self.G, "D": self.D}
+        self.objective = Supervised(setting.objective)
+
+    def step(self, batch: Batch, clock: Clock) -> Losses:
+        """D learns to tell, then G to please it and to hit the target. UGC Eq. (4)."""
+        x, y = batch.source, batch.target
+        losses = Losses()
+        fake = self.G(x)
+        d_parts, _ = self.objective.d_parts(self.D, x, y, fake.detach())
+        self.D.learn([losses.add("D", d_parts)])
+        self.G.learn([losses.add("G", self.objective.g_parts(self.D, x, fake, y))])
+        return losses
+
+    def nets(self) -> dict[str, Generator]:
+        assert isinstance(self.G.net, Generator)
+        return {"original": self.G.net}
+
+
+class OriginalConfig(Config):
+    """Nothing of its own."""
+
+
+@METHODS.register("original")
+class Original(Method):
+    """pix2pix itself: what everything else is compared with."""
+
+    Config = OriginalConfig
+    name = "original"
+
+    @classmethod
+    def stages(cls, config: Any) -> tuple[str, ...]:
+        return ("original",)
+
+    @classmethod
+    def result(cls) -> str:
+        return "original"
+
+    def phase(self, stage: str, inherited: Mapping[str, Any]) -> Phase:
+        return Gan(self.setting)

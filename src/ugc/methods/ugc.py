@@ -1,0 +1,254 @@
+"""Unified GAN Compression [Ren 2023], both training stages side by side. This is the file to read.
+
+    A = {(x, y)} labelled pairs       U = {u} unlabelled sources        D discriminator
+    G_l, G_r, G_s  largest, random and smallest sub-network of one supernet (stage 1)
+    G*             the student        T^D, T^W  deep and wide teacher (stage 2)
+    L_OD           output distillation loss       Phi  adaptive filter       D_EMA  its threshold
+
+All images are [N, C, H, W] in [-1, 1]. Where the paper is silent see docs/paper-map.md, "our reading".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ugc.core.clock import Clock
+from ugc.core.config import Config
+from ugc.data.stream import Batch
+from ugc.losses.distillation import Look
+from ugc.methods.method import METHODS, Losses, Method, Phase, Selection, Setting
+from ugc.methods.objective import Supervised
+from ugc.methods.uniform import uniform_selection
+from ugc.models.discriminators import PatchGAN, score
+from ugc.models.generator import Generator, shrink
+from ugc.search.budget import Budget
+from ugc.search.region import spread
+from ugc.training.player import Player
+
+TEACHERS = ("deep", "wide")
+
+
+class UgcConfig(Config):
+    """The options of UGC; the defaults are our reading of the paper (docs/paper-map.md).
+
+    sample: how G_r is drawn. filter: direction of Eq. (8), with its EMA's decay. discriminators: one per teacher, or one
+    for both. order: the student distils from the teachers' outputs `before` their update, or recomputed (`paper`).
+    every: n of Algorithm 1. nas_ssl, finetune_ssl, nas: False gives the ablations of Tables 3 and 4.
+    """
+
+    sample: Literal["spread", "uniform"] = "spread"
+    filter: Literal["paper", "quality", "off"] = "paper"
+    decay: float = 0.99
+    discriminators: Literal["own", "shared"] = "own"
+    order: Literal["before", "paper"] = "before"
+    every: int = 1
+    nas_ssl: bool = True
+    finetune_ssl: bool = True
+    nas: bool = True
+
+
+class Supernet(Phase):
+    """Stage 1, semi-supervised architecture search: the largest net learns from pairs, the others from it."""
+
+    def __init__(self, config: UgcConfig, setting: Setting) -> None:
+        net = setting.generator(setting.config, "supernet")
+        self.G, self.D = setting.player(net), setting.player(setting.discriminator("supernet/D"))
+        self.players = {"G": self.G, "D": self.D}
+        self.config, self.space = config, net.space
+        self.cost = setting.cost_model(setting.config)
+        self.objective, self.L_OD = Supervised(setting.objective), setting.l_od()
+
+    def step(self, batch: Batch, clock: Clock) -> Losses:
+        """Fig. 3, step 1. UGC Eq. (1): L_stage1 = L_sup^A(G_l) + L_dist^U(G_r, G_s), one update of the shared weights."""
+        x, y = batch.source, batch.target
+        u = batch.unlabelled if self.config.nas_ssl and len(batch.unlabelled) else x  # no U: distil on A's sources
+        l, r, s = self.space.largest, self.draw(clock), self.space.smallest
+        losses = Losses()
+
+        fake = self.G(x, l)
+        with torch.no_grad():  # what the smaller nets are taught
+            taught = self.L_OD.look(fake.detach() if u is x else self.G(u, l))
+
+        d_parts, _ = self.objective.d_parts(self.D, x, y, fake.detach())
+        self.D.learn([losses.add("D", d_parts)])
+
+        def sandwich() -> Iterator[Tensor]:  # one graph alive at a time
+            yield losses.add("G", self.objective.g_parts(self.D, x, fake, y))  # Eq. (4)
+            for name, k in (("r", r), ("s", s)):
+                parts = self.L_OD(taught, self.L_OD.look(self.G(u, k)))  # Eq. (5)
+                yield losses.add("G", {f"{name}.{part}": value for part, value in parts.items()})
+
+        self.G.learn(sandwich())
+        return losses
+
+    def draw(self, clock: Clock) -> Any:
+        """The architecture of G_r at this step."""
+        rng = clock.rng("arch")
+        if self.config.sample == "uniform":
+            return self.space.sample(rng)
+        return spread(self.space, lambda a: float(self.cost(a).macs_paper), rng)
+
+    def nets(self) -> dict[str, Generator]:
+        """The supernet; its largest and smallest members are static copies."""
+        G = self.G.net
+        assert isinstance(G, Generator)
+        return {"supernet": G, "largest": shrink(G, self.space.largest), "smallest": shrink(G, self.space.smallest)}
+
+
+class Lesson(NamedTuple):
+    """What one teacher tells the student in a step."""
+
+    looks: Look  # at T(x) and T(u), one behind the other
+    phi: Tensor | None  # [M] Phi of each unlabelled image, 0 or 1
+
+
+class Distill(Phase):
+    """Stage 2, adaptive online semi-supervised distillation: two teachers learn from pairs, the student from them."""
+
+    def __init__(self, config: UgcConfig, setting: Setting, student: Generator, teachers: Mapping[str, Generator],
+                 discriminators: Mapping[str, PatchGAN]) -> None:
+        self.config = config
+        self.student = setting.player(student)
+        self.T = {k: setting.player(teachers[k]) for k in TEACHERS}
+        self.D = {name: setting.player(net) for name, net in discriminators.items()}
+        self.players = {"student": self.student, **self.T, **self.D}
+        self.D_EMA = {k: torch.tensor(float("nan"), device=setting.device.device) for k in TEACHERS}
+        self.objective, self.L_OD = Supervised(setting.objective), setting.l_od()
+
+    def judge(self, k: str) -> Player:
+        """The discriminator of teacher k."""
+        return self.D["D"] if self.config.discriminators == "shared" else self.D[f"D_{k}"]
+
+    def step(self, batch: Batch, clock: Clock) -> Losses:
+        """Fig. 3, step 3. UGC Eq. (6): the teachers and their D learn from A, the student from its teachers on A and U."""
+        x, y = batch.source, batch.target
+        u = batch.unlabelled if self.config.finetune_ssl else batch.unlabelled[:0]
+        losses, lessons = Losses(), {}
+        teach = clock.step % self.config.every == 0
+
+        with torch.set_grad_enabled(teach):
+            fakes = {k: T(x) for k, T in self.T.items()}
+        if self.config.order == "before":  # nothing is computed twice
+            images = {k: (fake.detach(), self.on(k, u)) for k, fake in fakes.items()}
+            scores = {k: self.score(k, u, image_u) for k, (_, image_u) in images.items()}
+        if teach:
+            self.teach(x, y, fakes, losses)
+        if self.config.order == "paper":  # Eq. (7) with the teachers that have just learnt
+            images = {k: (self.on(k, x), self.on(k, u)) for k in TEACHERS}
+            scores = {k: self.score(k, u, image_u) for k, (_, image_u) in images.items()}
+        for k, (image_x, image_u) in images.items():
+            with torch.no_grad():
+                lessons[k] = Lesson(self.L_OD.look(torch.cat([image_x, image_u])), self.phi(k, scores[k], clock))
+        self.student.learn([self.distil(x, u, lessons, losses)])
+        return losses
+
+    def teach(self, x: Tensor, y: Tensor, fakes: Mapping[str, Tensor], losses: Losses) -> None:
+        """L_sup^A(T^D) + L_sup^A(T^W): each D, then its teachers. UGC Eq. (4) and (6)."""
+        for name, D in self.D.items():
+            own = [k for k in TEACHERS if self.judge(k) is D]
+            d_parts, maps = self.objective.d_parts(D, x, y, *(fakes[k].detach() for k in own))
+            D.learn([losses.add(name, d_parts)])
+            for k, judged in zip(own, maps):
+                mean = score(judged).mean()
+                ema = self.D_EMA[k]
+                ema.copy_(torch.where(ema.isnan(), mean, self.config.decay * ema + (1 - self.config.decay) * mean))
+        for k, T in self.T.items():
+            T.learn([losses.add(k, self.objective.g_parts(self.judge(k), x, fakes[k], y))])
+
+    @torch.no_grad()
+    def on(self, k: str, sources: Tensor) -> Tensor:
+        """What teacher k makes of sources, without gradient; no sources, no pictures."""
+        if len(sources):
+            return self.T[k](sources)
+        config = self.T[k].net.config
+        assert not isinstance(config, Tensor)
+        return sources.new_zeros((0, config.out_channels, *sources.shape[2:]))  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def score(self, k: str, u: Tensor, image: Tensor) -> Tensor:
+        """D[T(u)] of Eq. (8), [M]: D's score of each image, averaged over its patches."""
+        return score(self.judge(k)(u, image)) if len(u) else u.new_zeros(0)
+
+    def phi(self, k: str, scores: Tensor, clock: Clock) -> Tensor:
+        """The adaptive filter: 1, or one coin an image, by D[T(u)] against D_EMA. UGC Eq. (8).
+
+        `paper`: above D_EMA a coin, else 1 (equal counts as below). `quality`: the other way round. `off`: always 1.
+        """
+        if self.config.filter == "off":
+            return torch.ones_like(scores)
+        coin = torch.randint(2, scores.shape, generator=clock.torch(f"filter/{k}")).to(scores)
+        above = scores > self.D_EMA[k]
+        tossed = above if self.config.filter == "paper" else ~above
+        return torch.where(tossed, coin, torch.ones_like(coin))
+
+    def distil(self, x: Tensor, u: Tensor, lessons: Mapping[str, Lesson], losses: Losses) -> Tensor:
+        """L_dist^A(G*) + L_dist^U(G*). UGC Eq. (7) and (9)."""
+        pictures = [self.student(x), self.student(u)] if len(u) else [self.student(x)]
+        looks = self.L_OD.look(torch.cat(pictures))
+        n, m = len(x), len(x) + len(u)
+        total = []
+        for k, lesson in lessons.items():
+            parts = self.L_OD(lesson.looks.rows(0, n), looks.rows(0, n))  # Eq. (7)
+            total.append(losses.add("student", {f"A.{k}.{p}": value for p, value in parts.items()}))
+            if len(u) and lesson.phi is not None:
+                parts = self.L_OD(lesson.looks.rows(n, m), looks.rows(n, m))  # Eq. (9)
+                total.append(losses.add("student", {f"U.{k}.{p}": lesson.phi * value for p, value in parts.items()}))
+        return torch.stack(total).sum()
+
+    def nets(self) -> dict[str, Generator]:
+        players = {"student": self.student, **{f"{k}_teacher": T for k, T in self.T.items()}}
+        return {name: p.net for name, p in players.items() if isinstance(p.net, Generator)}
+
+    def extra(self) -> dict[str, Tensor]:
+        return dict(self.D_EMA)
+
+    def restore_extra(self, state: Mapping[str, Tensor]) -> None:
+        for k, value in state.items():
+            self.D_EMA[k].copy_(value)
+
+
+@METHODS.register("ugc")
+class Ugc(Method):
+    """Supernet, search, distillation; with `nas=False` a uniform net and uniform teachers from fresh weights."""
+
+    Config = UgcConfig
+    name = "ugc"
+
+    @classmethod
+    def stages(cls, config: UgcConfig) -> tuple[str, ...]:
+        return ("supernet", "search", "distill") if config.nas else ("distill",)
+
+    @classmethod
+    def result(cls) -> str:
+        return "student"
+
+    def phase(self, stage: str, inherited: Mapping[str, Any]) -> Phase:
+        """Algorithm 1. Stage 2 inherits all three nets from the supernet and every D from stage 1's."""
+        if stage == "supernet":
+            return Supernet(self.config, self.setting)
+        chosen: Selection = inherited["selection"]
+        archs = {"student": chosen.student, "deep": chosen.deep, "wide": chosen.wide}
+        if self.config.nas:
+            nets = {role: shrink(inherited["supernet"], arch) for role, arch in archs.items()}
+        else:
+            config = self.setting.config
+            nets = {role: self.setting.generator(config.model_copy(update={"arch": a.text}), f"distill/{role}")
+                    for role, a in archs.items()}
+        names = ["D"] if self.config.discriminators == "shared" else [f"D_{k}" for k in TEACHERS]
+        judges = {name: self.setting.discriminator("distill/D") for name in names}
+        if self.config.nas:
+            for judge in judges.values():
+                judge.load_state_dict(inherited["D"])
+        return Distill(self.config, self.setting, nets["student"], nets, judges)
+
+    def select_by_rule(self, budget: Budget) -> Selection | None:
+        """Table 4's "w/o NAS": the uniform net of the budget, and uniform teachers."""
+        return None if self.config.nas else uniform_selection(self.setting.cost_model(self.setting.config), budget)
+
+    def steps(self, stage: str, steps: Mapping[str, int]) -> int:
+        """Without NAS the distillation gets both stages' steps, so that as many are taken in all."""
+        return steps["distill"] + (0 if self.config.nas or stage != "distill" else steps["supernet"])

@@ -1,0 +1,98 @@
+"""Evolution over architectures, as GAN Compression's: the best quarter are parents; half mutants, half crossovers.
+
+Lower scores are better. Everything is a function of the seed and the scores, so a search that was killed goes on by
+running again with the scores that it had: the same path is walked without computing anything twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ugc.core.clock import Clock
+from ugc.core.config import Config
+from ugc.core.errors import UserError
+from ugc.nn.arch import Arch, SearchSpace
+from ugc.search.region import Region
+
+TRIES = 50  # bounded: a region may hold fewer nets than a generation wants
+
+
+class SearchConfig(Config):
+    """The lineage's values (GAN Compression): 100 nets, 500 generations, a quarter parents, half mutants at rate 0.2."""
+
+    population: int = 100
+    generations: int = 500
+    parents: float = 0.25
+    mutants: float = 0.5
+    mutation: float = 0.2
+
+
+def evolve(region: Region, score: Callable[[Arch], float], config: SearchConfig, clock: Clock, purpose: str,
+           told: Callable[[int, Mapping[Arch, float]], None] = lambda generation, scores: None) -> Arch:
+    """The best architecture of `region` found.
+
+    Args:
+        region: where to look.
+        score: lower is better; memoise it, since it is asked again for survivors.
+        config: sizes of the search.
+        clock: its seed makes all draws.
+        purpose: keeps the draws of several searches apart.
+        told: called after each generation with the scores of its population.
+
+    Raises:
+        UserError: no architecture of the region was met.
+    """
+    population: list[Arch] = []
+    for generation in range(config.generations + 1):
+        rng = clock.at(generation).rng(purpose)
+        if generation == 0:
+            children = _distinct(lambda: region.draw(rng), set(), config.population)
+        else:
+            children = _children(region, population, config, rng)
+        if not population and not children:
+            raise UserError(f"the search for the {purpose} met no architecture with a cost from {region.low:.4g} to "
+                            f"{region.high:.4g}; choose another budget")
+        scores = {arch: score(arch) for arch in (*population, *children)}
+        parents = max(2, round(config.parents * config.population))
+        population = sorted(scores, key=lambda a: (scores[a], a.text))[:parents]
+        told(generation, scores)
+    return population[0]
+
+
+def _children(region: Region, parents: list[Arch], config: SearchConfig, rng: np.random.Generator) -> list[Arch]:
+    """population - parents new nets: mutants first, then crossovers."""
+    wanted = config.population - len(parents)
+    mutants = round(wanted * config.mutants)
+
+    def one_of_parents() -> Arch:
+        return parents[int(rng.integers(len(parents)))]
+
+    seen = set(parents)
+    first = _distinct(lambda: region.moved(mutate(region.space, one_of_parents(), config.mutation, rng), rng), seen, mutants)
+    return first + _distinct(lambda: region.moved(cross(one_of_parents(), one_of_parents(), rng), rng),
+                             seen | set(first), wanted - len(first))
+
+
+def mutate(space: SearchSpace, arch: Arch, rate: float, rng: np.random.Generator) -> Arch:
+    """Each choice is drawn anew with probability `rate`."""
+    fresh = space.sample(rng)
+    return arch.having({name: fresh[name] for name in arch if rng.random() < rate})
+
+
+def cross(first: Arch, second: Arch, rng: np.random.Generator) -> Arch:
+    """Each choice from either of two parents."""
+    return first.having({name: second[name] for name in first if rng.random() < 0.5})
+
+
+def _distinct(draw: Callable[[], Arch | None], seen: set[Arch], count: int) -> list[Arch]:
+    """Up to `count` nets that were not seen, in at most TRIES * count draws."""
+    found: dict[Arch, None] = {}
+    for _ in range(TRIES * count):
+        if len(found) == count:
+            break
+        arch = draw()
+        if arch is not None and arch not in seen:
+            found[arch] = None
+    return list(found)
