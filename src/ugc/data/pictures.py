@@ -1,0 +1,252 @@
+"""Pictures on disk as arrays [H, W, C] in their own depth, and the few things done to such arrays."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ugc.core import files
+from ugc.core.errors import UserError
+from ugc.core.images import PEAK, Array
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
+SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+ORIENTATION = 0x0112
+TAGS = {"bits": 258, "samples": 277, "format": 339}
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file's header says, upright."""
+
+    channels: int
+    dtype: Any  # numpy's uint8 or uint16
+    size: tuple[int, int]  # height, width
+    alpha: bool  # the last channel is opacity
+    deep: bool  # beyond Pillow: needs the extra packages
+
+
+def picture_info(path: Path) -> Info:
+    """Channels, depth and size, from the header alone.
+
+    Raises:
+        UserError: not a picture, or of a kind that is not read (floating point, CMYK TIFF of 8 bits and the like).
+    """
+    try:
+        with Image.open(path) as image:
+            return _info(path, image)
+    except UserError:
+        raise
+    except Exception as error:
+        if _is_tiff(path):
+            return _tiff_info(path)
+        raise _unreadable(path, error) from None
+
+
+def read_picture(path: Path) -> Array:
+    """uint8 or uint16 [H, W, C], turned upright by its EXIF data; C is 1, 2 (with opacity), 3, 4, or a TIFF's own.
+
+    Raises:
+        UserError: truncated, not a picture, or of a kind that is not read.
+    """
+    info = picture_info(path)
+    try:
+        if info.deep:
+            return _read_deep(path)
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            array = np.asarray(upright if upright.mode == "I;16" else upright.convert(_plain_mode(upright)))
+    except UserError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from None
+    array = array.astype(np.uint16) if array.dtype.kind == "u" and array.dtype.itemsize == 2 else array
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} cannot be read as a picture: it is truncated or damaged ({error})")
+
+
+def _plain_mode(image: Image.Image) -> str:
+    """L, LA, RGB or RGBA for any 8-bit mode."""
+    alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    return ("LA" if alpha else "L") if image.mode in ("1", "L", "LA", "La") else "RGBA" if alpha else "RGB"
+
+
+def _info(path: Path, image: Image.Image) -> Info:
+    if image.format == "TIFF" and not _pillow_reads(image):
+        return _tiff_info(path)
+    wide, tall = image.size
+    turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5
+    size = (wide, tall) if turned else (tall, wide)
+    if image.format == "PNG":
+        depth, colour = path_header(path)
+        if depth == 16 and colour != 0:
+            channels = {2: 3, 4: 2, 6: 4}[colour]
+            return Info(channels, np.uint16, size, colour != 2, deep=True)
+    if image.mode.startswith("I;16"):
+        return Info(1, np.uint16, size, alpha=False, deep=False)
+    if image.mode in ("I", "F"):
+        raise UserError(f"{path} holds 32-bit numbers ({image.mode}); expected 8 or 16 bits without sign")
+    mode = _plain_mode(image)
+    return Info(len(mode), np.uint8, size, mode.endswith("A"), deep=False)
+
+
+def path_header(path: Path) -> tuple[int, int]:
+    """Bit depth and colour type of a PNG: Pillow reduces 16-bit colour to 8 bits without a word."""
+    with open(path, "rb") as file:
+        header = file.read(26)
+    return header[24], header[25]
+
+
+# ---- TIFF with any number of channels, PNG of 16-bit colour: the extra `deep` ----
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (".tif", ".tiff")
+
+
+def _pillow_reads(image: Image.Image) -> bool:
+    """Whether Pillow gives all of this TIFF: one page, of 8 bits and at most 4 channels, or one of 16 bits."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    bits, samples = set(tags.get(TAGS["bits"], (1,))), tags.get(TAGS["samples"], 1)
+    unsigned = set(tags.get(TAGS["format"], (1,))) == {1}
+    plain = unsigned and image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
+    return plain and getattr(image, "n_frames", 1) == 1 and (max(bits) <= 8 or (bits == {16} and samples == 1))
+
+
+def _extra(path: Path, name: str) -> Any:
+    try:
+        return __import__(name)
+    except ImportError:
+        raise UserError(f"{path} has more bits or channels than Pillow reads: pip install 'ugc[deep]'") from None
+
+
+def _tiff_info(path: Path) -> Info:
+    tifffile = _extra(path, "tifffile")
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            series, page = tiff.series[0], tiff.pages[0]
+            shape, axes, dtype, alpha = series.shape, series.axes, series.dtype, bool({1, 2} & set(page.extrasamples))
+            turned = ORIENTATION in page.tags and page.tags[ORIENTATION].value >= 5
+    except Exception as error:
+        raise _unreadable(path, error) from None
+    if "Y" not in axes or "X" not in axes or len(axes) > 3 or np.dtype(dtype) not in PEAK:
+        raise UserError(f"{path} is a TIFF of {dtype} {axes} {shape}; "
+                        "expected 8 or 16 bits without sign, height x width x channels")
+    sizes = dict(zip(axes, shape))
+    channels = int(np.prod([n for axis, n in sizes.items() if axis not in "YX"]))
+    size = (sizes["X"], sizes["Y"]) if turned else (sizes["Y"], sizes["X"])
+    return Info(channels, np.dtype(dtype).type, size, alpha, deep=True)
+
+
+def _read_deep(path: Path) -> Array:
+    if _is_tiff(path):
+        tifffile = _extra(path, "tifffile")
+        with tifffile.TiffFile(path) as tiff:
+            series, tag = tiff.series[0], tiff.pages[0].tags.get(ORIENTATION)
+            order = [series.axes.index("Y"), series.axes.index("X")]
+            order += [axis for axis in range(len(series.axes)) if axis not in order]
+            array, turn = series.asarray().transpose(order), tag.value if tag else 1
+    else:
+        array = _extra(path, "imagecodecs").png_decode(path.read_bytes())
+        with Image.open(path) as image:
+            turn = image.getexif().get(ORIENTATION, 1)
+    array = array if array.ndim == 3 else array[:, :, None]
+    return np.ascontiguousarray(_upright(array, int(turn)))
+
+
+def _upright(array: Array, orientation: int) -> Array:
+    """Undo an EXIF orientation (1 to 8)."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return array[::rows, ::columns]
+
+
+def write_picture(path: Path, array: Array) -> None:
+    """Write uint8 or uint16 [H, W, C] in its own depth, in the format of the suffix, whole or not at all.
+
+    Raises:
+        UserError: the format cannot hold the depth or the number of channels, or the extra `deep` is missing.
+    """
+    with files.atomic(path) as file:
+        _encode(path, file, array)
+
+
+def _encode(path: Path, file: BinaryIO, array: Array) -> None:
+    kind, channels, deep = path.suffix.lower(), array.shape[2], array.dtype == np.uint16
+    flat = array[:, :, 0] if channels == 1 else array
+    if (not deep and channels <= 4) or (channels == 1 and kind in (".png", ".tif", ".tiff")):
+        flat = as_channels(array, 3) if kind in (".jpg", ".jpeg", ".bmp") and channels in (2, 4) else flat
+        data = io.BytesIO()  # some of Pillow's writers seek
+        formats = Image.registered_extensions()
+        if kind not in SUFFIXES:
+            raise UserError(f"{path}: expected a name that ends in {', '.join(sorted(SUFFIXES))}")
+        Image.fromarray(np.ascontiguousarray(flat)).save(data, formats[kind], **SAVE.get(formats[kind], {}))
+        file.write(data.getvalue())
+    elif _is_tiff(path):
+        photometric = "rgb" if channels in (3, 4) else "minisblack"
+        _extra(path, "tifffile").imwrite(file, flat, photometric=photometric, planarconfig="contig")
+    elif kind == ".png" and channels <= 4:
+        file.write(_extra(path, "imagecodecs").png_encode(np.ascontiguousarray(flat)))
+    else:
+        raise UserError(f"{path}: {kind or 'this format'} cannot hold {channels} channels of {array.dtype}; use .tif"
+                        + (" or .png" if channels <= 4 else ""))
+
+
+# ---- arrays ----
+
+def resize(array: Array, height: int, width: int) -> Array:
+    """Bicubic, smoothed when it shrinks: uint8 or uint16 [H, W, C] -> the same kind of [height, width, C]."""
+    if array.shape[:2] == (height, width):
+        return array
+    if array.dtype == np.uint8 and array.shape[2] in (1, 3):
+        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)).reshape(height, width, -1)
+    planes = [np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
+              for plane in np.moveaxis(array.astype(np.float32), 2, 0)]
+    return _rounded(np.stack(planes, axis=2), array.dtype)
+
+
+def as_channels(array: Array, channels: int) -> Array:
+    """[H, W, C] -> [H, W, channels]: grey repeated, colour to luminance (ITU-R 601), opacity laid on white.
+
+    Two and four channels are taken to end in opacity.
+
+    Raises:
+        UserError: there is no such conversion.
+    """
+    have = array.shape[2]
+    if have == channels:
+        return array
+    if have > 4 or channels > 4 or min(have, channels) < 1:
+        raise UserError(f"a picture of {have} channel(s) cannot be made one of {channels}")
+    if have in (2, 4):
+        peak = PEAK[array.dtype]
+        opacity = array[:, :, -1:].astype(np.float32) / peak
+        return as_channels(_rounded(array[:, :, :-1] * opacity + peak * (1 - opacity), array.dtype), channels)
+    if channels in (2, 4):
+        opaque = np.full_like(array[:, :, :1], PEAK[array.dtype])
+        return np.concatenate([as_channels(array, channels - 1), opaque], axis=2)
+    if channels == 1:
+        return _rounded(array @ np.array([[0.299], [0.587], [0.114]], np.float32), array.dtype)
+    return np.repeat(array, 3, axis=2)
+
+
+def as_depth(array: Array, dtype: Any) -> Array:
+    """uint8 <-> uint16, white to white."""
+    if array.dtype == dtype:
+        return array
+    return _rounded(array.astype(np.float32) * (PEAK[np.dtype(dtype)] / PEAK[array.dtype]), np.dtype(dtype))
+
+
+def _rounded(array: Array, dtype: Any) -> Array:
+    whole: Array = np.rint(np.clip(array, 0, PEAK[np.dtype(dtype)])).astype(dtype)
+    return whole
