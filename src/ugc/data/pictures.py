@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -14,7 +15,9 @@ from ugc.core import files
 from ugc.core.errors import UserError
 from ugc.core.images import PEAK, Array
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
+TIFF = (".tif", ".tiff")
+OPAQUE = (".jpg", ".jpeg", ".bmp")  # formats that cannot hold opacity
+SUFFIXES = frozenset({*TIFF, *OPAQUE, ".png", ".webp"})
 SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 ORIENTATION = 0x0112
 TAGS = {"bits": 258, "samples": 277, "format": 339}
@@ -43,7 +46,7 @@ def picture_info(path: Path) -> Info:
     except UserError:
         raise
     except Exception as error:
-        if _is_tiff(path):
+        if path.suffix.lower() in TIFF:
             return _tiff_info(path)
         raise _unreadable(path, error) from None
 
@@ -86,7 +89,7 @@ def _info(path: Path, image: Image.Image) -> Info:
     turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5
     size = (wide, tall) if turned else (tall, wide)
     if image.format == "PNG":
-        depth, colour = path_header(path)
+        depth, colour = _png_header(path)
         if depth == 16 and colour != 0:
             channels = {2: 3, 4: 2, 6: 4}[colour]
             return Info(channels, np.uint16, size, colour != 2, deep=True)
@@ -98,7 +101,7 @@ def _info(path: Path, image: Image.Image) -> Info:
     return Info(len(mode), np.uint8, size, mode.endswith("A"), deep=False)
 
 
-def path_header(path: Path) -> tuple[int, int]:
+def _png_header(path: Path) -> tuple[int, int]:
     """Bit depth and colour type of a PNG: Pillow reduces 16-bit colour to 8 bits without a word."""
     with open(path, "rb") as file:
         header = file.read(26)
@@ -106,10 +109,6 @@ def path_header(path: Path) -> tuple[int, int]:
 
 
 # ---- TIFF with any number of channels, PNG of 16-bit colour: the extra `deep` ----
-
-def _is_tiff(path: Path) -> bool:
-    return path.suffix.lower() in (".tif", ".tiff")
-
 
 def _pillow_reads(image: Image.Image) -> bool:
     """Whether Pillow gives all of this TIFF: one page, of 8 bits and at most 4 channels, or one of 16 bits."""
@@ -122,7 +121,7 @@ def _pillow_reads(image: Image.Image) -> bool:
 
 def _extra(path: Path, name: str) -> Any:
     try:
-        return __import__(name)
+        return importlib.import_module(name)
     except ImportError:
         raise UserError(f"{path} has more bits or channels than Pillow reads: pip install 'ugc[deep]'") from None
 
@@ -146,7 +145,7 @@ def _tiff_info(path: Path) -> Info:
 
 
 def _read_deep(path: Path) -> Array:
-    if _is_tiff(path):
+    if path.suffix.lower() in TIFF:
         tifffile = _extra(path, "tifffile")
         with tifffile.TiffFile(path) as tiff:
             series, tag = tiff.series[0], tiff.pages[0].tags.get(ORIENTATION)
@@ -176,29 +175,31 @@ def write_picture(path: Path, array: Array) -> None:
     Raises:
         UserError: the format cannot hold the depth or the number of channels, or the extra `deep` is missing.
     """
+    data = _encoded(path, array)
     with files.atomic(path) as file:
-        _encode(path, file, array)
+        file.write(data)
 
 
-def _encode(path: Path, file: BinaryIO, array: Array) -> None:
+def _encoded(path: Path, array: Array) -> bytes:
     kind, channels, deep = path.suffix.lower(), array.shape[2], array.dtype == np.uint16
-    flat = array[:, :, 0] if channels == 1 else array
-    if (not deep and channels <= 4) or (channels == 1 and kind in (".png", ".tif", ".tiff")):
-        flat = as_channels(array, 3) if kind in (".jpg", ".jpeg", ".bmp") and channels in (2, 4) else flat
-        data = io.BytesIO()  # some of Pillow's writers seek
-        formats = Image.registered_extensions()
-        if kind not in SUFFIXES:
-            raise UserError(f"{path}: expected a name that ends in {', '.join(sorted(SUFFIXES))}")
-        Image.fromarray(np.ascontiguousarray(flat)).save(data, formats[kind], **SAVE.get(formats[kind], {}))
-        file.write(data.getvalue())
-    elif _is_tiff(path):
+    if kind not in SUFFIXES:
+        raise UserError(f"{path}: expected a name that ends in {', '.join(sorted(SUFFIXES))}")
+    if channels in (2, 4) and kind in OPAQUE:
+        array, channels = as_channels(array, channels - 1), channels - 1
+    flat = np.ascontiguousarray(array[:, :, 0] if channels == 1 else array)
+    data = io.BytesIO()
+    if (not deep and channels <= 4) or (channels == 1 and kind in (".png", *TIFF)):
+        name = Image.registered_extensions()[kind]
+        Image.fromarray(flat).save(data, name, **SAVE.get(name, {}))
+    elif kind in TIFF:
         photometric = "rgb" if channels in (3, 4) else "minisblack"
-        _extra(path, "tifffile").imwrite(file, flat, photometric=photometric, planarconfig="contig")
+        _extra(path, "tifffile").imwrite(data, flat, photometric=photometric, planarconfig="contig")
     elif kind == ".png" and channels <= 4:
-        file.write(_extra(path, "imagecodecs").png_encode(np.ascontiguousarray(flat)))
+        return bytes(_extra(path, "imagecodecs").png_encode(flat))
     else:
-        raise UserError(f"{path}: {kind or 'this format'} cannot hold {channels} channels of {array.dtype}; use .tif"
-                        + (" or .png" if channels <= 4 else ""))
+        other = ".png or .tif" if channels <= 4 else ".tif"
+        raise UserError(f"{path}: {kind} cannot hold {channels} channels of {array.dtype}; use {other}")
+    return data.getvalue()
 
 
 # ---- arrays ----

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
+from pathlib import Path
 
 from ugc.core.errors import UserError
 from ugc.data.dataset import DATASETS, DataConfig
@@ -24,13 +26,19 @@ def sans2serif(config: DataConfig, seed: int) -> FontDataset:
         from pylopdf_fonts_zh_cn import sans_path, serif_path
     except ImportError:
         raise UserError("sans2serif needs its fonts: pip install 'ugc[demo]'") from None
-    sans, serif = Face(sans_path()), Face(serif_path())
-    characters = frozen_order(serif.has(sans.has(HAN)))
+    sans, serif, characters = _drawn(sans_path(), serif_path())
     test, pool, alone = characters[:TEST], characters[TEST:TEST + POOL], characters[TEST + POOL:]
     dataset = FontDataset(config, "sans2serif", (sans, serif), pool=pool, alone=alone, test=test)
     dataset.attribution = ("Characters drawn with Noto Sans SC and Noto Serif SC, SIL Open Font License 1.1, "
                            "from the package pylopdf-fonts-zh-cn.")
     return dataset
+
+
+@cache
+def _drawn(sans_path: Path, serif_path: Path) -> tuple[Face, Face, list[int]]:
+    """Both faces and the characters they share; found once a process, since looking takes a second."""
+    sans, serif = Face(sans_path), Face(serif_path)
+    return sans, serif, frozen_order(serif.has(sans.has(HAN)))
 
 
 def frozen_order(characters: set[int]) -> list[int]:

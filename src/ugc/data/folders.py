@@ -1,0 +1,160 @@
+"""A user's folder: which layout it has, which pictures belong together, and which of them are the test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ugc.core import files
+from ugc.core.clock import Clock
+from ugc.core.errors import UserError
+from ugc.core.images import Array
+from ugc.data.dataset import DataConfig, Dataset, Record, text_of
+from ugc.data.labels import key_of, read_names
+from ugc.data.layouts import Layout, find_layout
+from ugc.data.pictures import Info, as_channels, as_depth, picture_info, read_picture, resize
+
+Side = Literal["A", "B"]
+
+
+@dataclass(frozen=True)
+class Half:
+    """A picture file as one side of a pair: all of it, or its left (A) or right (B) half."""
+
+    path: str  # below the folder
+    side: Side
+    cut: bool
+
+
+class FolderDataset(Dataset):
+    """Pictures of one layout; made by `open_folder`."""
+
+    unlabelled_default = "all"
+    flip_default = True
+    load_ratio = 286 / 256
+
+    def __init__(self, root: Path, config: DataConfig, train: tuple[Record, ...], test: tuple[Record, ...],
+                 notes: Iterable[str]) -> None:
+        self.root, self.config, self.name = root, config, root.resolve().name
+        self.train, self.test = train, test
+        self.source_side: Side = "A" if config.direction == "AtoB" else "B"
+        refs = sorted({ref for record in (*train, *test) for ref in (record.source, record.target) if ref},
+                      key=lambda half: (half.side, natural(half.path)))
+        infos = {path: picture_info(root / path) for path in dict.fromkeys(ref.path for ref in refs)}
+        sides = {side: {ref.path: infos[ref.path] for ref in refs if ref.side == side} for side in "AB"}
+        wanted = {"A": config.source_channels, "B": config.target_channels}
+        if self.source_side == "B":
+            wanted = {"A": config.target_channels, "B": config.source_channels}
+        self.channels = {side: wanted[side] or _channels(sides[side]) for side in "AB"}
+        self.depth = {side: np.dtype(np.uint16 if any(i.dtype == np.uint16 for i in sides[side].values()) else np.uint8)
+                      for side in "AB"}
+        self.source_channels = self.channels[self.source_side]
+        self.target_channels = self.channels["B" if self.source_side == "A" else "A"]
+        self.notes = (*notes, *_mixtures(sides, self.channels))
+        stamps = [[path, (root / path).stat().st_size, (root / path).stat().st_mtime_ns] for path in infos]
+        self.identity = files.digest([stamps, self.channels, {side: str(depth) for side, depth in self.depth.items()}])
+
+    def read(self, ref: Half, height: int, width: int, load: bool) -> Array:
+        """The whole picture, or its half, resized to (height, width); load and test views differ in size only."""
+        picture = read_picture(self.root / ref.path)
+        if ref.cut:
+            middle = picture.shape[1] // 2
+            picture = picture[:, :middle] if ref.side == "A" else picture[:, middle:]
+        try:
+            picture = as_channels(picture, self.channels[ref.side])
+        except UserError as error:
+            raise UserError(f"{self.root / ref.path}: {error}") from None
+        return resize(as_depth(picture, self.depth[ref.side]), height, width)
+
+
+def open_folder(root: Path, config: DataConfig, seed: int) -> FolderDataset:
+    """Find the layout of a folder and pair its pictures by stem.
+
+    Test pairs are those of `test`, else of `val`, else 10 % of the pairs (at most 256), drawn by `seed` from those
+    that a .meta file does not claim. A source without a target is unlabelled; a target without a source is ignored.
+
+    Raises:
+        UserError: no layout, no picture, no pair, or nothing left to train on or to test with.
+    """
+    layout = find_layout(root)
+    splits = {name: _records(layout, name, config.direction) for name in layout.splits}
+    train, alone_targets = splits["train"]
+    pairs = [record for record in train if record.target is not None]
+    if not pairs:
+        raise UserError(f"{root} has no pair: {len(train)} source(s) and {alone_targets} target(s) in {layout.text}, "
+                        "and none share a stem (expected names such as 0001.png on both sides)")
+    name, test = next(((name, found) for name in ("test", "val")
+                       if (found := [r for r in splits.get(name, ([], 0))[0] if r.target is not None])), ("", []))
+    notes = [f"Layout: {layout.text}."]
+    if name:
+        notes.append(f"The test set is the {len(test):,} pairs of {name}.")
+    else:
+        test = _carve(root, pairs, config, seed)
+        chosen = {record.key for record in test}
+        train = [record for record in train if record.key not in chosen]
+        notes.append(f"There is no test or val: the test set is {len(test):,} of {len(pairs):,} pairs, by seed {seed}.")
+    labelled = sum(record.target is not None for record in train)
+    notes.append(f"{labelled:,} pairs and {len(train) - labelled:,} unlabelled sources to train on.")
+    if alone_targets:
+        notes.append(f"{alone_targets:,} targets without a source were ignored.")
+    if layout.strangers:
+        notes.append(f"{layout.strangers:,} files that are no pictures were ignored.")
+    return FolderDataset(root, config, tuple(train), tuple(test), notes)
+
+
+def _records(layout: Layout, split: str, direction: str) -> tuple[list[Record], int]:
+    """The records of a split in natural order, and how many targets have no source."""
+    def half(side: Side) -> dict[str, Half]:
+        return {key: Half(path, side, layout.cut) for key, path in layout.splits[split][side].items()}
+
+    sources, targets = (half("A"), half("B")) if direction == "AtoB" else (half("B"), half("A"))
+    records = [Record(key, sources[key], targets.get(key)) for key in sorted(sources, key=natural)]
+    return records, len(targets.keys() - sources.keys())
+
+
+def _carve(root: Path, pairs: list[Record], config: DataConfig, seed: int) -> list[Record]:
+    if len(pairs) == 1:
+        raise UserError(f"{root} has only one pair: nothing is left to test with; add pairs, or a test folder")
+    keys = {record.key for record in pairs}
+    claimed = {key_of(name, keys) for name in read_names(config.labels)} if isinstance(config.labels, str) else set()
+    free = [record for record in pairs if record.key not in claimed]
+    if not free:
+        raise UserError(f"labels={config.labels} claims every pair of {root}: nothing is left to test with; "
+                        "leave some out, or add a test folder")
+    count = min(len(free), max(1, min(256, (len(pairs) + 5) // 10)))
+    chosen = sorted(Clock(seed).rng("test").permutation(len(free))[:count])
+    return [free[at] for at in chosen]
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sort key by which frame_9 comes before frame_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _channels(infos: Mapping[str, Info]) -> int:
+    """One count for a role: its own where all agree (opacity laid on white), else colour."""
+    counts = {info.channels - info.alpha: path for path, info in infos.items()}
+    if len(counts) > 1 and max(counts) > 3:
+        (few, first), *_, (many, second) = sorted(counts.items())
+        raise UserError(f"{first} has {few} channel(s) and {second} has {many}; expected one number on a side")
+    return 3 if len(counts) > 1 else next(iter(counts))
+
+
+def _mixtures(sides: Mapping[str, Mapping[str, Info]], channels: Mapping[str, int]) -> Iterable[str]:
+    """Sentences about what was made uniform."""
+    for side, infos in sides.items():
+        found = infos.values()
+        if len({info.channels - info.alpha for info in found}) > 1:
+            yield f"Side {side} mixes grey and colour; all of it is read as colour."
+        if any(info.alpha and info.channels > channels[side] for info in found):
+            yield f"Side {side} has opacity; it is laid on white."
+        if len({info.dtype for info in found}) > 1:
+            yield f"Side {side} mixes 8 and 16 bits; all of it is read as 16 bits."
+        sizes = {info.size for info in found}
+        if len(sizes) > 1:
+            yield f"Side {side} has pictures of {len(sizes):,} sizes, {text_of(min(sizes))} the least; all are resized."

@@ -1,0 +1,144 @@
+"""Every layout is found by looking, and every folder that has none gets one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ugc.core.errors import UserError
+from ugc.data.dataset import DataConfig, Dataset, open_dataset
+
+LAYOUTS = {
+    "trainA trainB": ("trainA/{}.png", "trainB/{}.png", "testA/{}.png", "testB/{}.png"),
+    "train_A train_B": ("train_A/{}.png", "train_B/{}.jpg", "test_A/{}.png", "test_B/{}.jpg"),
+    "A/train B/train": ("A/train/{}.png", "B/train/{}.png", "A/test/{}.png", "B/test/{}.png"),
+    "trainA trainB, val only": ("trainA/{}.png", "trainB/{}.PNG", "valA/{}.png", "valB/{}.PNG"),
+    "A B": ("A/{}.png", "B/{}.png", None, None),
+}
+
+
+def opened(folder: Path, **options: object) -> Dataset:
+    return open_dataset(DataConfig.parse({"path": str(folder), "size": 8, **options}, "data"), 0)
+
+
+def value(dataset: Dataset, ref: object) -> float:
+    return float(dataset.read(ref, 8, 8, False).mean())
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_two_sided_layouts(name: str, direction: str, save, tmp_path: Path) -> None:
+    a, b, test_a, test_b = LAYOUTS[name]
+    for i in range(12):
+        save(a.format(i), 10)
+        save(b.format(i), 200)
+    if test_a:
+        save(test_a.format("t"), 10)
+        save(test_b.format("t"), 200)
+    dataset = opened(tmp_path, direction=direction)
+    assert len(dataset.train) == (12 if test_a else 11)
+    assert [r.key for r in dataset.test] == ["t"] if test_a else len(dataset.test) == 1
+    low, high = (10, 200) if direction == "AtoB" else (200, 10)
+    for record in (*dataset.train, *dataset.test):
+        assert abs(value(dataset, record.source) - low) < 2
+        assert abs(value(dataset, record.target) - high) < 2
+
+
+@pytest.mark.parametrize("where", ["train/", ""])
+def test_side_by_side(where: str, save, tmp_path: Path) -> None:
+    both = np.zeros((8, 17, 3), np.uint8)
+    both[:, 8:] = 200
+    for i in range(11):
+        save(f"{where}{i}.png", both)
+    if where:
+        save("val/v.png", both)
+        save("test/t.png", both)
+    dataset = opened(tmp_path)
+    assert (len(dataset.train), len(dataset.test)) == ((11, 1) if where else (10, 1))
+    record = dataset.train[0]
+    assert value(dataset, record.source) == 0
+    assert value(dataset, record.target) == 200
+    assert [r.key for r in dataset.train if r.key.isdigit()] == sorted((r.key for r in dataset.train), key=int)
+
+
+def test_sources_without_targets_are_unlabelled_and_targets_without_sources_are_counted(save, tmp_path: Path) -> None:
+    for i in range(6):
+        save(f"trainA/{i}.png")
+    for i in (0, 1, 2, 3, 77, 78):
+        save(f"trainB/{i}.png")
+    (tmp_path / "trainA" / "notes.txt").write_text("")
+    (tmp_path / "trainA" / ".hidden.png").write_text("")
+    dataset = opened(tmp_path)
+    assert {r.key for r in dataset.train if r.target is None} == {"4", "5"}
+    assert dataset.unlabelled_default == "all"
+    text = " ".join(dataset.notes)
+    assert "3 pairs and 2 unlabelled" in text
+    assert "2 targets without a source" in text
+    assert "1 files that are no pictures" in text
+    swapped = opened(tmp_path, direction="BtoA")
+    assert {r.key for r in swapped.train if r.target is None} == {"77", "78"}
+
+
+def test_a_test_set_drawn_from_the_pairs_follows_the_seed_and_spares_named_labels(save, tmp_path: Path) -> None:
+    for i in range(40):
+        save(f"A/{i}.png")
+        save(f"B/{i}.png")
+    config = DataConfig(path=str(tmp_path), size=(8, 8))
+    keys = [frozenset(r.key for r in open_dataset(config, seed).test) for seed in (0, 0, 1)]
+    assert keys[0] == keys[1] != keys[2]
+    assert len(keys[0]) == 4
+    assert "4 of 40 pairs, by seed 0" in " ".join(open_dataset(config, 0).notes)
+    meta = tmp_path / "labels.meta"
+    meta.write_text("\n".join(f"{key}.png" for key in keys[0]))
+    assert not keys[0] & {r.key for r in opened(tmp_path, labels=str(meta)).test}
+    meta.write_text("\n".join(str(i) for i in range(40)))
+    with pytest.raises(UserError, match="claims every pair"):
+        opened(tmp_path, labels=str(meta))
+
+
+def test_subfolders_pair_by_their_path(save, tmp_path: Path) -> None:
+    for name in ("x/1", "x/2", "y/1"):
+        save(f"A/{name}.png")
+        save(f"B/{name}.png")
+    dataset = opened(tmp_path)
+    assert {r.key for r in (*dataset.train, *dataset.test)} == {"x/1", "x/2", "y/1"}
+
+
+def test_identity_follows_the_pixels(save, tmp_path: Path) -> None:
+    for name in ("A/1", "A/2", "B/1", "B/2"):
+        save(f"{name}.png")
+    first = opened(tmp_path).identity
+    assert opened(tmp_path).identity == first
+    assert opened(tmp_path, source_channels=1).identity != first
+    save("A/1.png", 99)
+    assert opened(tmp_path).identity != first
+
+
+BAD = {
+    "empty folder": ([], "found nothing; expected pairs side by side"),
+    "no picture": (["notes.txt"], "found notes.txt; expected"),
+    "no picture in a side": (["trainA/1.png", "trainB/x.txt"], "trainB holds no picture"),
+    "no picture in train": (["train/x.txt"], "train holds no picture"),
+    "one side only": (["trainA/1.png"], "has trainA but no trainB"),
+    "one bare side only": (["B/1.png"], "has B but no A"),
+    "no pair": (["A/1.png", "B/2.png"], "has no pair: 1 source"),
+    "one pair": (["A/1.png", "B/1.png"], "has only one pair"),
+    "single pictures": (["1.png", "2.png"], "8 wide and 8 high, not a pair"),
+    "same stem twice": (["A/1.png", "A/1.jpg", "B/1.png"], "same stem"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_folders_get_one_sentence(name: str, save, tmp_path: Path) -> None:
+    names, sentence = BAD[name]
+    for file in names:
+        if file.endswith(".txt"):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text("")
+        else:
+            save(file)
+    with pytest.raises(UserError, match=sentence) as error:
+        opened(tmp_path)
+    assert "\n" not in str(error.value)

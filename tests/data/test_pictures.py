@@ -1,0 +1,161 @@
+"""Files keep their depth and channels there and back; conversions mean what they say."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from ugc.core.errors import UserError
+from ugc.data.pictures import as_channels, as_depth, picture_info, read_picture, resize, write_picture
+
+RNG = np.random.default_rng(0)
+
+
+def noise(channels: int, dtype: type = np.uint8, size: tuple[int, int] = (9, 14)) -> np.ndarray:
+    return RNG.integers(0, np.iinfo(dtype).max + 1, (*size, channels)).astype(dtype)
+
+
+@pytest.mark.parametrize(("suffix", "channels", "dtype"), [
+    *((".png", c, np.uint8) for c in (1, 2, 3, 4)), *((".png", c, np.uint16) for c in (1, 2, 3, 4)),
+    *((".tif", c, np.uint8) for c in (1, 3, 4, 5)), *((".tiff", c, np.uint16) for c in (1, 3, 7)),
+    (".bmp", 3, np.uint8), (".bmp", 1, np.uint8), (".webp", 3, np.uint8), (".webp", 4, np.uint8)])
+def test_round_trip_is_exact(suffix: str, channels: int, dtype: type, tmp_path: Path) -> None:
+    array = noise(channels, dtype)
+    if suffix == ".webp" and channels == 4:
+        array[:, :, 3] = 200  # colours under full transparency are not kept
+    write_picture(tmp_path / f"x{suffix}", array)
+    back, info = read_picture(tmp_path / f"x{suffix}"), picture_info(tmp_path / f"x{suffix}")
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, array)
+    assert (info.channels, info.dtype, info.size) == (channels, dtype, (9, 14))
+
+
+def test_jpeg_is_near(tmp_path: Path) -> None:
+    smooth = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
+    write_picture(tmp_path / "x.jpg", smooth)
+    assert np.abs(read_picture(tmp_path / "x.jpg").astype(int) - smooth).max() < 12
+
+
+@pytest.mark.parametrize(("suffix", "channels"), [(".jpg", 3), (".webp", 1), (".png", 5)])
+def test_what_a_format_cannot_hold_is_said(suffix: str, channels: int, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot hold"):
+        write_picture(tmp_path / f"x{suffix}", noise(channels, np.uint16))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_suffix_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ends in"):
+        write_picture(tmp_path / "x.xyz", noise(3))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", "16.png", "16.tif"])
+def test_exif_rotation_is_honoured(orientation: int, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    ramp = np.add.outer(np.arange(16) * 8, np.arange(24) * 4)[:, :, None].repeat(3, 2).astype(np.uint8)
+    if suffix == "16.tif":
+        tifffile.imwrite(path, as_depth(ramp, np.uint16), photometric="rgb",
+                         extratags=[(274, "H", 1, orientation, True)])
+    elif suffix == "16.png":
+        write_picture(path, as_depth(ramp, np.uint16))
+        exif = Image.Exif()
+        exif[274] = orientation
+        data, chunk = path.read_bytes(), exif.tobytes().removeprefix(b"Exif\0\0")
+        body = b"eXIf" + chunk
+        path.write_bytes(data[:33] + len(chunk).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+                         + data[33:])
+    else:
+        exif = Image.Exif()
+        exif[274] = orientation
+        Image.fromarray(ramp).save(path, exif=exif)
+    turn = {1: ramp, 2: ramp[:, ::-1], 3: ramp[::-1, ::-1], 4: ramp[::-1], 5: ramp.swapaxes(0, 1),
+            6: np.rot90(ramp, -1), 7: ramp[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(ramp)}[orientation]
+    found = as_depth(read_picture(path), np.uint8)
+    assert found.shape == turn.shape
+    assert picture_info(path).size == turn.shape[:2]
+    assert np.abs(found.astype(int) - turn).max() <= 4
+
+
+def test_palettes_and_planes(tmp_path: Path) -> None:
+    colours = np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8).repeat(4, 0)
+    Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "p.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "p.png"), colours)
+    Image.fromarray(colours[:, :, 0]).convert("1").save(tmp_path / "1.png")
+    assert read_picture(tmp_path / "1.png").shape == (4, 2, 1)
+    planes = noise(6, np.uint16)
+    tifffile.imwrite(tmp_path / "planes.tif", planes.transpose(2, 0, 1), photometric="minisblack",
+                     planarconfig="separate")
+    np.testing.assert_array_equal(read_picture(tmp_path / "planes.tif"), planes)
+
+
+def test_floating_point_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 4), np.float32))
+    with pytest.raises(UserError, match="expected 8 or 16 bits"):
+        picture_info(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint8),
+                                               (".tif", np.uint16), (".jpg", np.uint8)])
+def test_a_truncated_file_is_named(suffix: str, dtype: type, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    write_picture(path, noise(3, dtype, (64, 64)))
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(UserError, match=f"x{suffix} cannot be read"):
+        read_picture(path)
+
+
+def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_picture(tmp_path / "x.png", noise(3, np.uint16))
+    monkeypatch.setitem(__import__("sys").modules, "imagecodecs", None)
+    with pytest.raises(UserError, match=r"pip install 'ugc\[deep\]'"):
+        read_picture(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_resizing_keeps_level_kind_and_slope(dtype: type, channels: int) -> None:
+    peak = np.iinfo(dtype).max
+    assert (resize(np.full((20, 30, channels), peak, dtype), 7, 50) == peak).all()
+    ramp = np.linspace(0, peak, 64).astype(dtype)[None, :, None].repeat(64, 0).repeat(channels, 2)
+    small = resize(ramp, 16, 32)
+    assert (small.shape, small.dtype) == ((16, 32, channels), dtype)
+    assert np.abs(small[:, 4:-4].astype(float) - ramp[::4, ::2][:, 4:-4] - peak / 126).max() < peak * 0.01
+    step = np.zeros((8, 8, channels), dtype)
+    step[:, 4:] = peak
+    assert {resize(step, 64, 64).min(), resize(step, 64, 64).max()} == {0, peak}  # overshoot is clipped, not wrapped
+
+
+def test_both_ways_of_resizing_agree() -> None:
+    array = noise(3, size=(40, 40)) // 2 + 64  # away from the ends, where Pillow clips between its two passes
+    deep = resize(as_depth(array, np.uint16), 23, 31)
+    assert np.abs(as_depth(deep, np.uint8).astype(int) - resize(array, 23, 31)).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_channels(dtype: type) -> None:
+    peak = np.iinfo(dtype).max
+    grey = noise(1, dtype)
+    assert (as_channels(grey, 3) == grey).all()
+    assert (as_channels(as_channels(grey, 3), 1) == grey).all()
+    red = np.zeros((2, 2, 3), dtype)
+    red[:, :, 0] = peak
+    assert abs(int(as_channels(red, 1)[0, 0, 0]) - 0.299 * peak) <= 1
+    assert as_channels(red, 4)[0, 0].tolist() == [peak, 0, 0, peak]
+    clear = np.zeros((2, 2, 4), dtype)
+    assert (as_channels(clear, 3) == peak).all()
+    clear[:, :, 3] = peak
+    assert (as_channels(clear, 3) == 0).all()
+    assert (as_channels(clear, 1) == 0).all()
+    with pytest.raises(UserError, match="5 channel"):
+        as_channels(noise(5, dtype), 3)
+
+
+def test_depths() -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    assert as_depth(every, np.uint16).max() == 65535
+    np.testing.assert_array_equal(as_depth(as_depth(every, np.uint16), np.uint8), every)
