@@ -125,19 +125,25 @@ def write_folder(dataset: Dataset, size: Size, out: Path) -> None:
         raise UserError(f"{out} exists already and is not an empty folder; choose another --out")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    jobs = [(f"{split}{side}", record.key, ref)
+    try:
+        _write_pictures(dataset, size, part)
+        about = (dataset.name, *dataset.notes, dataset.attribution)
+        files.write_text(part / "README.txt", "".join(f"{line}\n" for line in about if line))
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_pictures(dataset: Dataset, size: Size, folder: Path) -> None:
+    jobs = [(folder / f"{split}{side}" / f"{record.key}.png", ref)
             for split, records in (("train", dataset.train), ("test", dataset.test))
             for record in records for side, ref in (("A", record.source), ("B", record.target)) if ref is not None]
-    for name in ("trainA", "trainB", "testA", "testB"):
-        (part / name).mkdir(parents=True)
+    for parent in {path.parent for path, _ in jobs}:
+        parent.mkdir(parents=True)
     with progress("pictures", len(jobs)) as bar:
-        for folder, key, ref in jobs:
+        for path, ref in jobs:
             picture = dataset.read(ref, *size, load=False)
-            image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
-            image.save(part / folder / f"{key}.png")
+            Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(path)
             bar.advance()
-    about = (dataset.name, *dataset.notes, dataset.attribution)
-    files.write_text(part / "README.txt", "".join(f"{line}\n" for line in about if line))
-    if out.exists():
-        out.rmdir()
-    part.rename(out)
