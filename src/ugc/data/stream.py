@@ -145,16 +145,13 @@ class Stream:
         return self._gather(rows, pick, View(np.full(n, top), np.full(n, left), np.zeros(n, bool)))
 
     def _gather(self, rows: Rows, pick: Indices, view: View) -> Tensor:
-        """Pictures `pick` of `rows`, cropped and flipped in one indexing, as float32 [n, C, H, W] on the device."""
-        height, width = self.data.crop
-        y = view.top[:, None] + np.arange(height)
-        x = view.left[:, None] + np.arange(width)
-        x = np.where(view.flip[:, None], x[:, ::-1], x)
-        base = self._bases[id(rows.base)]
-        at = torch.from_numpy(rows.index[pick]).to(base.device)
-        pixels = base[at[:, None, None], torch.from_numpy(y).to(base.device)[:, :, None],
-                      torch.from_numpy(x).to(base.device)[:, None, :]]
-        return to_unit(_unsigned(pixels).to(self.device))
+        """Pictures `pick` of `rows`, cropped and flipped where they lie, as float32 [n, C, H, W] on the device."""
+        (height, width), base = self.data.crop, self._bases[id(rows.base)]
+        crops = base.new_empty((len(pick), height, width, base.shape[3]))
+        for crop, at, top, left, flip in zip(crops, rows.index[pick], view.top, view.left, view.flip):
+            pixels = base[at, top:top + height, left:left + width]
+            crop.copy_(pixels.flip(1) if flip else pixels)
+        return to_unit(_unsigned(crops).to(self.device))
 
 
 @dataclass(frozen=True)
