@@ -1,0 +1,104 @@
+"""What a run folder says, read without trust: a file that is missing is empty, a stage that did not end is not done."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ugc.core.log import read_log
+
+Row = dict[str, Any]
+STAGES = ("original", "supernet", "search", "distill", "test")
+NETS = ("original", "student", "deep_teacher", "wide_teacher", "largest")
+SAMPLES = ("source", "target", "original", "student")
+
+
+class Record:
+    """The files of one run, on demand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recipe = self._json("recipe.json")
+        self.env = self._json("env.json")
+        self.run = self._json("run.json")
+        self.metrics = self._json("metrics.json")
+        self.choice = self._json("stages/search/choice.json")
+        self.pareto = self._json("stages/search/pareto.json")
+        self.nets = {name: self._json(f"{name}/config.json") for name in NETS}
+
+    def _json(self, name: str) -> Row:
+        try:
+            data = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    @cached_property
+    def stages(self) -> list[str]:
+        """The stages that the run was to have, in order."""
+        named = [str(stage) for stage in self.run.get("stages") or []]
+        found = [s for s in STAGES if (self.folder / "stages" / s).is_dir()]
+        return named or found
+
+    def done(self, stage: str) -> Row | None:
+        """`done.json` of a stage ({} where the stage left its result but no such file); None where it did not end."""
+        about = self._json(f"stages/{stage}/done.json")
+        result = {"search": self.choice, "test": self.metrics}.get(stage)
+        return about if about or result else None
+
+    @property
+    def open_stages(self) -> list[str]:
+        return [stage for stage in self.stages if self.done(stage) is None]
+
+    def steps(self, stage: str) -> Row:
+        """Where a training stage stands: the last step of its log, and the steps it was to take."""
+        rows = self.log(stage)
+        return {"at": rows[-1]["step"] + 1 if rows else 0, "of": (self.recipe.get("steps") or {}).get(stage)}
+
+    def log(self, stage: str) -> list[Row]:
+        rows = _rows(self.folder / "stages" / stage / "log.jsonl")
+        return [row for row in rows if isinstance(row.get("step"), int)]
+
+    @cached_property
+    def candidates(self) -> list[Row]:
+        return _rows(self.folder / "stages" / "search" / "candidates.jsonl")
+
+    def grids(self, stage: str) -> list[tuple[int, Path]]:
+        """(step, sample grid), early to late."""
+        found = []
+        for path in sorted((self.folder / "stages" / stage).glob("grid-*.png")):
+            number = re.fullmatch(r"grid-(\d+)", path.stem)
+            if number:
+                found.append((int(number.group(1)), path))
+        return sorted(found)
+
+    @cached_property
+    def samples(self) -> list[dict[str, Path]]:
+        """The random test images: column name -> file."""
+        images: dict[str, dict[str, Path]] = {}
+        for path in sorted((self.folder / "stages" / "test" / "samples").glob("*-*.png")):
+            number, _, column = path.stem.partition("-")
+            images.setdefault(number, {})[column] = path
+        return list(images.values())
+
+    def keys(self, name: str) -> list[str]:
+        """`labels.txt` and its like: one key a line."""
+        try:
+            lines = (self.folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        return [line for line in lines if line.strip()]
+
+    def row(self, name: str) -> Row:
+        """Metrics and cost of a net, the cost from its own folder where it was not measured; only finite numbers."""
+        about = {key: self.nets.get(name, {}).get(key) for key in ("params", "macs", "macs_paper")}
+        row = {**about, **((self.metrics.get("rows") or {}).get(name) or {})}
+        return {key: value for key, value in row.items()
+                if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")}
+
+
+def _rows(path: Path) -> list[Row]:
+    return [row for row in read_log(path) if isinstance(row, dict)]

@@ -1,0 +1,159 @@
+"""The report's numbers: the sentence at the top, quality by metric, cost with ratios, the choices of an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ugc.engine.drawing import parse
+from ugc.engine.page import DASH, Html, flat, fold, markup, si, tag, three
+from ugc.engine.record import Record
+from ugc.metrics.protocols import Metric, ordered
+
+Row = Mapping[str, Any]
+
+NAMES = {"original": "original", "student": "student", "copy": "copy of the source", "floor": "floor",
+         "deep_teacher": "deep teacher", "wide_teacher": "wide teacher", "largest": "largest of the supernet"}
+WORDS = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "ink_iou": "ink IoU", "kd_efflite0": "KD (Lite0)",
+         "fd_efflite0": "FD (Lite0)"}
+DIGITS = {"psnr": 2, "ssim": 3, "l1": 3, "ink_iou": 3, "kd_efflite0": 1, "fd_efflite0": 1}
+COSTS = {"params": "params", "macs": "MACs", "macs_paper": "macs_paper", "latency_ms": "latency"}
+COST_TEXT = {
+    "params": "weights and biases",
+    "macs": "multiply-adds of convolutions for one image at the run's size, counted as they are carried out",
+    "macs_paper": "the same as the papers of this line count them: a transposed convolution on its output grid, which is "
+                  "four times too many at stride 2; budgets such as 40x are in this unit",
+    "latency_ms": "milliseconds for one image on the CPU",
+}
+
+
+def verdict(record: Record) -> Html | None:
+    """One sentence in plain words: how small, how good, against what. None before there is a student."""
+    student, original, copy = (record.row(name) for name in ("student", "original", "copy"))
+    if "macs" not in student:
+        return None
+    parts: list[Any] = ["A student of ", tag("b", f"{si(student['macs'])} MACs")]
+    if original.get("macs"):
+        parts += [", ", tag("b", f"{_times(original['macs'] / student['macs'])} fewer"), " than the original"]
+    key = next((m.name for m in ordered() if m.name in student), None)
+    if key is None:
+        return markup(*parts, ". It has not been measured on the test images yet.")
+    parts += [", " if original.get("macs") else " ", "scores ", tag("b", _value(key, student[key], unit=True))]
+    if key in original:
+        parts.append(f" against the original’s {_value(key, original[key])}")
+    if key in copy:
+        better = student[key] > copy[key] if _direction(key) == "higher" else student[key] < copy[key]
+        parts.append(f"; copying the source scores {_value(key, copy[key])}" if better else
+                     f"; that is no better than copying the source, which scores {_value(key, copy[key])}")
+    return markup(*parts, ".")
+
+
+def _times(ratio: float) -> str:
+    return f"{three(ratio)} times"
+
+
+def _direction(key: str) -> str:
+    return next((m.better for m in ordered() if m.name == key), "higher")
+
+
+def _value(key: str, value: float, unit: bool = False) -> str:
+    """The verdict's number: the metric's name is in it where the unit is asked for."""
+    digits = {"psnr": 1}.get(key, DIGITS.get(key, 3))
+    units = {m.name: m.unit for m in ordered()}
+    return f"{value:.{digits}f} {units.get(key, '')} {WORDS.get(key, key)}".replace("  ", " ") if unit else f"{value:.{digits}f}"
+
+
+def quality(record: Record) -> Html:
+    """Nets by metric. The protocol of each metric is its column's tooltip and a line under the table."""
+    rows = _rows(record)
+    known = {metric.name: metric for metric in ordered()}
+    others = {key for row in rows.values() for key in row} - known.keys() - COSTS.keys()
+    columns = [key for key in (*known, *sorted(others)) if any(key in row for row in rows.values())]
+    texts = {**{m.name: m.text for m in known.values()}, **((record.metrics.get("protocol") or {}).get("metrics") or {})}
+    head = [tag("th", "net"), *(_metric_head(key, known.get(key), str(texts.get(key, ""))) for key in columns)]
+    body = [_row(name, [_number(row.get(key), DIGITS.get(key)) for key in columns])
+            for name, row in rows.items() if any(key in row for key in columns)]
+    notes = [tag("p", f"{WORDS.get(key, key)}: {texts[key]}.") for key in columns if texts.get(key)]
+    return markup(_table(head, body), tag("div", notes, class_="foot"))
+
+
+def cost(record: Record) -> Html:
+    """Nets by cost, each with how many times fewer than the original."""
+    rows = {name: row for name, row in _rows(record).items() if any(key in row for key in COSTS)}
+    columns = [key for key in COSTS if any(key in row for row in rows.values())]
+    base = record.row("original")
+    head, body = [tag("th", "net")], []
+    for key in columns:
+        unit = tag("span", "ms") if key == "latency_ms" else None
+        head.append(tag("th", COSTS[key], unit, title=COST_TEXT[key]))
+        if base.get(key):
+            head.append(tag("th", "× faster" if key == "latency_ms" else "× fewer"))
+    for name, row in rows.items():
+        cells = []
+        for key in columns:
+            cells.append(tag("td", three(row[key]) if key == "latency_ms" else si(row[key])) if key in row else _none())
+            if base.get(key):
+                ratio = three(base[key] / row[key]) if row.get(key) else DASH
+                cells.append(tag("td", DASH if name == "original" else ratio, class_="x"))
+        body.append(_row(name, cells))
+    protocol = record.metrics.get("protocol") or {}
+    texts = {**COST_TEXT, **({"latency_ms": str(protocol["latency_ms"])} if "latency_ms" in protocol else {})}
+    return markup(_table(head, body), tag("div", [tag("p", f"{COSTS[k]}: {texts[k]}.") for k in columns], class_="foot"))
+
+
+def protocol(record: Record) -> Html | None:
+    """All that `metrics.json` says of how it was measured."""
+    about = record.metrics.get("protocol")
+    return fold("How it was measured", pairs(flat(about))) if isinstance(about, dict) and about else None
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Html:
+    """Names and values in two columns."""
+    return tag("div", [tag("div", tag("span", name), tag("span", value)) for name, value in rows], class_="pairs")
+
+
+def choices(record: Record) -> Html | None:
+    """What was chosen for each name of the search space, by net."""
+    archs = {name: parse(str(record.nets[name].get("arch", ""))) for name in
+             ("student", "deep_teacher", "wide_teacher", "largest")}
+    for role, name in (("student", "student"), ("deep", "deep_teacher"), ("wide", "wide_teacher")):
+        archs[name] = archs[name] or parse(str((record.choice.get(role) or {}).get("arch", "")))
+    archs = {name: arch for name, arch in archs.items() if arch}
+    if not archs:
+        return None
+    names = list(dict.fromkeys(name for arch in archs.values() for name in arch))
+    head = [tag("th", "choice"), *(tag("th", NAMES[net]) for net in archs)]
+    body = [tag("tr", tag("th", name), [_number(arch.get(name), 0) for arch in archs.values()]) for name in names]
+    return fold("Every choice as a number (base widths; d. counts inserted blocks)", _table(head, body))
+
+
+def _rows(record: Record) -> dict[str, Row]:
+    """Rows in the table's order; those of nobody are left out."""
+    measured = record.metrics.get("rows") or {}
+    names = [*NAMES, *(name for name in measured if name not in NAMES)]
+    return {name: row for name in names if (row := record.row(name))}
+
+
+def _metric_head(key: str, metric: Metric | None, text: str) -> Html:
+    arrow = {"higher": "↑ better", "lower": "↓ better"}.get(metric.better if metric else "", "")
+    under = ", ".join(filter(None, (metric.unit if metric else "", arrow)))
+    return tag("th", WORDS.get(key, key), tag("span", under), title=text or None)
+
+
+def _row(name: str, cells: Iterable[Html]) -> Html:
+    kind = {"original": "", "student": "student"}.get(name, "rest")
+    return tag("tr", tag("th", NAMES.get(name, name)), list(cells), class_=kind or None)
+
+
+def _number(value: Any, digits: int | None) -> Html:
+    if value is None:
+        return _none()
+    return tag("td", three(value) if digits is None else f"{value:,.{digits}f}".replace("-", "−"))
+
+
+def _none() -> Html:
+    return tag("td", DASH, class_="none")
+
+
+def _table(head: list[Html], body: list[Html]) -> Html:
+    return tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", body)), class_="wide")
