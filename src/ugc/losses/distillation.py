@@ -91,6 +91,13 @@ class OutputDistillation:
         name = self.backbone.name if self.backbone else "no backbone"
         return f"L_OD on {name}: " + ", ".join(f"{k} {v:g}" for k, v in self.weights.items() if v)
 
+    @property
+    def provenance(self) -> dict[str, object]:
+        """Backbone, digest of its weights, and the weights of the terms, as plain data."""
+        digest = self.backbone.weights_digest if self.backbone else None
+        return {"backbone": self.backbone.name if self.backbone else "none", "weights_sha256": digest,
+                "lambdas": self.weights, "ssim_form": self.config.ssim_form}
+
     def look(self, image: Tensor) -> Look:
         """image [N, C, H, W] in [-1, 1] -> what is compared. Call it under no_grad for a teacher."""
         with exact(self.device):

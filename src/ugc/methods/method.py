@@ -96,9 +96,13 @@ class Setting:
 
     def discriminator(self, purpose: str) -> PatchGAN:
         """A discriminator with fresh weights, on the device."""
-        channels = self.config.in_channels + self.config.out_channels
-        net = PatchGAN(channels, self.patch).init(Clock(self.seed).torch(f"init/{purpose}"))
+        net = PatchGAN(self.judged_channels, self.patch).init(Clock(self.seed).torch(f"init/{purpose}"))
         return net.to(self.device.device)
+
+    @property
+    def judged_channels(self) -> int:
+        """What a discriminator sees: source and image side by side."""
+        return self.config.in_channels + self.config.out_channels
 
     def player(self, net: torch.nn.Module) -> Player:
         return Player(net.train(), self.optimiser, self.device)

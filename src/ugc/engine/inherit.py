@@ -1,0 +1,59 @@
+"""One supernet, many budgets: `--from RUN` takes over another run's original and supernet where all that made them agrees."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ugc.core.errors import UserError
+from ugc.core.files import read_json
+from ugc.data.labels import Split
+from ugc.engine.recipe import Recipe
+
+# All of the recipe that decides the original and the supernet; what only search and stage 2 read may differ.
+FREE = ("name", "budget", "search", "steps.distill", "options.filter", "options.decay", "options.discriminators",
+        "options.order", "options.every", "options.finetune_ssl", "log_every", "grids", "device")
+KEPT = ("search.validation",)
+STAGES = ("original", "supernet")
+NETS = ("original", "supernet", "largest", "smallest")
+
+
+def take_over(source: Path, recipe: Recipe, split: Split, folder: Path) -> None:
+    """Copy stages and nets of `source` into `folder`.
+
+    Raises:
+        UserError: `source` has no finished supernet, or differs in something that made it.
+    """
+    from ugc.engine.pipeline import flat
+
+    if not (source / "stages" / "supernet" / "done.json").exists():
+        raise UserError(f"--from {source}: no finished supernet there; expected a run folder that got past stage supernet")
+    theirs, ours = flat(read_json(source / "recipe.json")), flat(recipe.model_dump(mode="json"))
+    differ = [key for key in sorted(theirs.keys() | ours.keys()) if not _free(key) and theirs.get(key) != ours.get(key)]
+    if differ:
+        first = ", ".join(f"{key} ({theirs.get(key)!r} there, {ours.get(key)!r} here)" for key in differ[:4])
+        raise UserError(f"--from {source}: that run differs in {first}; its supernet does not fit this one")
+    for name, keys in (("labels", split.labelled), ("unlabelled", split.unlabelled), ("validation", split.validation)):
+        if (source / f"{name}.txt").read_text().split("\n") != [*keys, ""]:
+            raise UserError(f"--from {source}: {name}.txt there lists other pictures; the data set has changed since")
+    for stage in STAGES:
+        if (source / "stages" / stage / "done.json").exists():
+            shutil.copytree(source / "stages" / stage, folder / "stages" / stage, dirs_exist_ok=True)
+    for net in NETS:
+        if (source / net / "config.json").exists():
+            shutil.copytree(source / net, folder / net, dirs_exist_ok=True)
+
+
+def _free(key: str) -> bool:
+    """Whether a recipe field may differ between the two runs."""
+    return key not in KEPT and any(key == name or key.startswith(f"{name}.") for name in FREE)
+
+
+def settings_of(source: Path) -> dict[str, Any]:
+    """The recipe of the run that is taken over, as the new run's starting point."""
+    path = source / "recipe.json"
+    if not path.exists():
+        raise UserError(f"--from {source}: holds no recipe.json; expected a run folder")
+    data: dict[str, Any] = read_json(path)
+    return data

@@ -1,0 +1,33 @@
+"""Contact sheets: rows of pictures in one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ugc.core.images import from_unit, to_channels
+from ugc.data.pictures import write_picture
+
+GAP = 4
+
+
+def sheet(rows: Sequence[Tensor], path: Path) -> None:
+    """Each row [N, C, H, W] in [-1, 1]; pictures of a column belong together. Written as an 8-bit PNG, grey or RGB."""
+    channels = 1 if all(row.shape[1] == 1 for row in rows) else 3
+    lines = []
+    for row in rows:
+        pixels = from_unit(to_channels(row, channels))  # [N, H, W, c]
+        framed = np.pad(pixels, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
+        lines.append(np.concatenate(list(framed), axis=1))
+    write_picture(path, np.concatenate(lines, axis=0))
+
+
+@torch.no_grad()
+def in_batches(net: torch.nn.Module, images: Tensor, size: int = 32) -> Tensor:
+    """net over [N, C, H, W], some at a time, on the net's device; the result on the CPU."""
+    device = next(net.parameters()).device
+    return torch.cat([net(part.to(device)).float().cpu() for part in images.split(size)])

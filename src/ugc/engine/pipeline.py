@@ -1,0 +1,264 @@
+"""A run: stages that read and write files of one folder. Running it again goes on from there.
+
+    original -> supernet -> search -> distill -> test          (a method may need fewer)
+
+    RUN/recipe.json env.json run.json labels.txt unlabelled.txt validation.txt
+    RUN/stages/STAGE/    log.jsonl, grid-*.png, state.pt while it runs, done.json when it is done
+    RUN/original/ supernet/ largest/ deep_teacher/ wide_teacher/ student/    saved nets
+    RUN/metrics.json report.html
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ugc.core.clock import Clock
+from ugc.core.errors import UserError
+from ugc.core.files import digest, read_json, write_json
+from ugc.core.log import progress, say
+from ugc.data.dataset import Dataset, open_dataset
+from ugc.data.labels import Split, split, write_split
+from ugc.data.stream import Stream, test_data, train_data
+from ugc.engine import evaluate
+from ugc.engine.environment import environment
+from ugc.engine.inherit import take_over
+from ugc.engine.loop import train
+from ugc.engine.pictures import in_batches, sheet
+from ugc.engine.plots import pareto_plot
+from ugc.engine.recipe import Recipe
+from ugc.engine.report import write_report
+from ugc.export.saved import load_net, load_tensors, save_net, save_tensors
+from ugc.methods.method import METHODS, Method, Phase, Selection, Setting
+from ugc.methods.original import Gan
+from ugc.methods.selection import Scoreboard, SelectionConfig, SupernetScore, planned, select
+from ugc.methods.ugc import Supernet
+from ugc.models.generator import Generator
+from ugc.nn.cost import Cost
+from ugc.nn.shrink import recalibrate
+from ugc.search.budget import Budget, short
+from ugc.search.pareto import front
+
+TRAINED = ("original", "supernet", "distill")
+CALIBRATION = 256
+
+
+class Run:
+    """One run folder and what its recipe says.
+
+    Args:
+        recipe: resolved.
+        folder: made if absent; if it holds a run of another recipe, a sentence says which options differ.
+        source: another run whose original and supernet are taken over (`--from`).
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, source: Path | None = None) -> None:
+        self.recipe, self.folder, self.source = recipe, folder, source
+        check_same(recipe, folder)
+        self.dataset: Dataset = open_dataset(recipe.data, recipe.seed)
+        channels = (self.dataset.source_channels, self.dataset.target_channels)
+        self.setting: Setting = recipe.setting(channels)
+        kind = METHODS[recipe.method]
+        self.method: Method = kind(kind.Config.parse(recipe.options, "options"), self.setting)
+        self.split: Split = split(self.dataset, recipe.data, recipe.seed, recipe.search.validation)
+        self.cost = self.setting.cost_model(self.setting.config)
+        self.budget = Budget.parse(recipe.budget, self.original_cost())
+        self.budget.check_reachable(self.cost(self.cost.space.smallest))
+        self._stream: Stream | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names in order."""
+        own = self.method.stages(self.method.config)
+        before = ("original",) if self.recipe.original == "train" and "original" not in own else ()
+        return (*before, *own, "test")
+
+    def original_cost(self) -> Cost:
+        model = self.setting.cost_model(self.setting.family.original(self.setting.config))
+        return model(model.space.largest)
+
+    def steps(self, stage: str) -> int:
+        return self.method.steps(stage, self.recipe.steps.model_dump())
+
+    def go(self, until: str | None = None) -> None:
+        """Run every stage that is not done, up to and with `until`."""
+        names = list(self.stages)
+        if until is not None and until not in names:
+            raise UserError(f"--until {until!r}: this run has the stages {', '.join(names)}")
+        self.begin()
+        for name in names[: names.index(until) + 1 if until else None]:
+            if (self.stage(name) / "done.json").exists():
+                say(f"{name}: done")
+                continue
+            stages: dict[str, Callable[[], None]] = {"search": self.search, "test": self.test}
+            stages.get(name, lambda name=name: self.train(name))()  # type: ignore[misc]
+            write_report(self.folder)
+        say(f"report: {self.folder / 'report.html'}")
+
+    def stage(self, name: str) -> Path:
+        return self.folder / "stages" / name
+
+    def begin(self) -> None:
+        """Write what the run is, once; take over from another run where asked."""
+        if not (self.folder / "recipe.json").exists():
+            if self.source:
+                take_over(self.source, self.recipe, self.split, self.folder)
+            write_split(self.folder, self.split)
+            write_json(self.folder / "env.json", environment(self.setting.device.text))
+            write_json(self.folder / "run.json", self.about())
+            write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+        counts = self.about()["counts"]
+        say(f"{self.dataset.name}: {counts['labelled']} pairs, {counts['unlabelled']} unlabelled sources, "
+            f"{counts['validation']} held out, {counts['test']} for the test · {self.setting.device.text}")
+        say(f"budget {self.budget.text}: at most {short(self.budget.limit)} {self.budget.key}; the original has "
+            f"{short(self.budget.of(self.original_cost()))}")
+
+    def about(self) -> dict[str, Any]:
+        """Facts of the run for people: `run.json`."""
+        s = self.split
+        counts = {"labelled": len(s.labelled), "unlabelled": len(s.unlabelled), "validation": len(s.validation),
+                  "hidden": s.hidden, "test": len(self.dataset.test)}
+        return {"dataset": self.dataset.name, "notes": list(self.dataset.notes), "counts": counts,
+                "attribution": self.dataset.attribution, "stages": list(self.stages),
+                "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit},
+                "channels": [self.dataset.source_channels, self.dataset.target_channels],
+                "from": str(self.source) if self.source else None}
+
+    @property
+    def stream(self) -> Stream:
+        if self._stream is None:
+            data = train_data(self.dataset, self.recipe.data, self.split)
+            self._stream = Stream(data, self.recipe.batch, self.setting.device.device)
+        return self._stream
+
+    # ---- training stages ----
+
+    def train(self, name: str) -> None:
+        """Train one stage, then save its nets, batch norm recalibrated."""
+        phase: Phase = Gan(self.setting) if name == "original" else self.method.phase(name, self.inherited(name))
+        if isinstance(phase, Supernet):
+            say(phase.L_OD.text)
+            note = {"text": phase.L_OD.text, **phase.L_OD.provenance}
+            write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), "distillation": note})
+        folder = self.stage(name)
+        train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
+              schedule=self.recipe.optimiser.schedule, log_every=self.recipe.log_every, grids=self.recipe.grids,
+              grid=self.grid)
+        for role, net in phase.nets().items():
+            if role != "supernet":  # whose own statistics are never read
+                recalibrate(net, self.calibration().split(16))
+            self.save(net, role)
+        if isinstance(phase, Supernet):
+            save_tensors(phase.D.net.state_dict(), folder / "D.safetensors")
+        (folder / "state.pt").unlink(missing_ok=True)
+
+    def inherited(self, name: str) -> dict[str, Any]:
+        """What earlier stages left for a stage."""
+        if name == "supernet":
+            return {}
+        left: dict[str, Any] = {"selection": self.selection()}
+        if "supernet" in self.stages:
+            supernet, _ = load_net(self.folder / "supernet")
+            left["supernet"] = supernet.to(self.setting.device.device)
+            left["D"] = load_tensors(self.stage("supernet") / "D.safetensors")
+        return left
+
+    def calibration(self) -> torch.Tensor:
+        return self.stream.calibration(CALIBRATION)
+
+    def save(self, net: Generator, role: str) -> None:
+        about = {"data": self.dataset.name, "attribution": self.dataset.attribution,
+                 "direction": self.recipe.data.direction, "recipe": digest(self.recipe.model_dump(mode="json"))}
+        save_net(net, self.folder / role, self.recipe.family, role, self.setting.size, about)
+
+    def grid(self, phase: Phase, path: Path) -> None:
+        """What the nets make of eight held-out sources: first row the sources, then one row a net."""
+        sources = self.stream.validation()[:8]
+        rows = [sources.cpu()]
+        for role, net in phase.nets().items():
+            if role != "supernet":
+                copy = type(net)(net.config).to(sources.device)
+                copy.load_state_dict(net.state_dict())
+                rows.append(in_batches(recalibrate(copy, self.calibration()[:64].split(16)), sources))
+        sheet(rows, path)
+
+    # ---- search ----
+
+    def search(self) -> None:
+        """Choose G*, the deep and the wide teacher; leave `choice.json`, `pareto.json` and its plot. UGC Sec. 3.2."""
+        config: SelectionConfig = self.recipe.search
+        net = load_net(self.folder / "supernet")[0].to(self.setting.device.device)
+        score = SupernetScore(net, self.stream.validation()[: config.validation],
+                              self.stream.calibration(config.recalibrate), self.setting.l_od(), config.score,
+                              self.setting.device)
+        folder = self.stage("search")
+        with progress("search", planned(config, len(self.cost.space.ladder()))) as bar:
+            board = Scoreboard(folder / "candidates.jsonl", self.cost, score, bar)
+            chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed))
+        self.write_choice(chosen, notes, board.rows)
+        rows = list(board.rows.values())
+        write_json(folder / "pareto.json", {"rows": rows, "front": front(rows), "chosen": board.rows[chosen.student.text]})
+        pareto_plot(folder / "pareto.json")
+        write_json(folder / "done.json", {"scored": len(rows)})
+
+    def write_choice(self, chosen: Selection, notes: tuple[str, ...], rows: dict[str, Any]) -> None:
+        """`choice.json`: the three architectures, their costs and scores, and what was clipped."""
+        choice: dict[str, Any] = {"notes": list(notes)}
+        for role in ("student", "deep", "wide"):
+            arch = getattr(chosen, role)
+            choice[role] = {"arch": arch.text, **vars(self.cost(arch)), "score": rows.get(arch.text, {}).get("score")}
+            say(f"{role}: {short(choice[role]['macs_paper'])} macs_paper, {short(choice[role]['macs'])} macs, "
+                f"{short(choice[role]['params'])} params: {arch.text}")
+        for note in notes:
+            say(note)
+        write_json(self.stage("search") / "choice.json", choice)
+
+    def selection(self) -> Selection:
+        """What the search chose, or what the method fixes by rule."""
+        by_rule = self.method.select_by_rule(self.budget)
+        if by_rule is not None:
+            self.write_choice(by_rule, (), {})
+            return by_rule
+        choice = read_json(self.stage("search") / "choice.json")
+        space = self.cost.space
+        return Selection(*(space.parse(choice[role]["arch"]) for role in ("student", "deep", "wide")))
+
+    # ---- test ----
+
+    def test(self) -> None:
+        """Read the test split, once; write `metrics.json` and sample pictures."""
+        roles = ("original", "student", "deep_teacher", "wide_teacher", "largest")
+        if self.recipe.original not in ("train", "none"):
+            shutil.copytree(self.recipe.original, self.folder / "original", dirs_exist_ok=True)
+        folders = {role: self.folder / role for role in roles if (self.folder / role / "config.json").exists()}
+        data = test_data(self.dataset, self.recipe.data)
+        metrics = evaluate.test(folders, data, self.setting.device.device, self.stage("test") / "samples", self.recipe.seed)
+        write_json(self.folder / "metrics.json", metrics)
+        write_json(self.stage("test") / "done.json", {"test_images": len(data)})
+
+
+def check_same(recipe: Recipe, folder: Path) -> None:
+    """UserError when the folder holds a run of another recipe, or something that is no run."""
+    path = folder / "recipe.json"
+    if path.exists():
+        old, new = flat(read_json(path)), flat(recipe.model_dump(mode="json"))
+        differ = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        if differ:
+            first = ", ".join(f"{key} ({old.get(key)!r} there, {new.get(key)!r} now)" for key in differ[:4])
+            raise UserError(f"{folder} holds a run with other options: {first}{' and more' if len(differ) > 4 else ''}; "
+                            f"give the same ones to go on, or another --out")
+    elif folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; expected a folder to make")
+    elif folder.exists() and any(folder.iterdir()) and not (folder / "labels.txt").exists():
+        raise UserError(f"--out {folder}: holds files that are no run; choose a new or an empty folder")
+
+
+def flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested tables as `a.b.c` -> value."""
+    if not isinstance(data, dict) or not data:
+        return {prefix: data}
+    return {k: v for key, value in data.items() for k, v in flat(value, f"{prefix}.{key}" if prefix else key).items()}

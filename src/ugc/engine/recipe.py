@@ -1,0 +1,99 @@
+"""A recipe says all of a run: data, family, method, budget, schedule. What ran is `recipe.json` in the run folder."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from ugc.core.config import Config
+from ugc.core.device import Device, choose
+from ugc.core.errors import UserError
+from ugc.data.dataset import DataConfig
+from ugc.losses.distillation import DistillationConfig
+from ugc.methods.method import METHODS, Setting
+from ugc.methods.objective import ObjectiveConfig
+from ugc.methods.selection import SelectionConfig
+from ugc.models.discriminators import PatchConfig
+from ugc.models.generator import FAMILIES, Generator, GeneratorConfig
+from ugc.training.player import OptimiserConfig
+
+
+class Steps(Config):
+    """Optimiser steps of each training stage. Steps, never epochs: with partial labels an epoch has two meanings."""
+
+    original: int = Field(40_000, ge=1)
+    supernet: int = Field(40_000, ge=1)
+    distill: int = Field(40_000, ge=1)
+
+
+class Recipe(Config):
+    """One run.
+
+    base: full base width (64 = the papers'). generator: further fields of the family's config.
+    budget: "" takes the family's (40x ResNet, 15x UNet). original: train, none, or the folder of a saved net.
+    options: the method's own. test_batch only decides speed; log and grid count steps.
+    """
+
+    name: str = ""
+    data: DataConfig
+    family: str = "pix2pix-resnet"
+    base: int = Field(64, ge=1)
+    generator: dict[str, Any] = {}
+    patch: PatchConfig = PatchConfig()
+    method: str = "ugc"
+    options: dict[str, Any] = {}
+    budget: str = ""
+    original: str = "train"
+    steps: Steps = Steps()
+    batch: int = Field(4, ge=1)
+    optimiser: OptimiserConfig = OptimiserConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    search: SelectionConfig = SelectionConfig()
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    log_every: int = Field(20, ge=1)
+    grids: int = Field(5, ge=0)
+
+    @model_validator(mode="after")
+    def _names(self) -> Recipe:
+        """Unknown families and methods are noticed at once."""
+        try:
+            FAMILIES[self.family]
+            METHODS[self.method].Config.parse(self.options, "options")
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def resolved(self) -> Recipe:
+        """The same with device, precision, budget and the method's options spelled out: what `recipe.json` keeps."""
+        device = choose(self.device, self.precision)
+        options = METHODS[self.method].Config.parse(self.options, "options").model_dump(mode="json")
+        return self.model_copy(update={
+            "device": str(device.device), "precision": device.precision, "options": options,
+            "budget": self.budget or FAMILIES[self.family].default_budget})
+
+    def compute(self) -> Device:
+        return choose(self.device, self.precision)
+
+    def setting(self, channels: tuple[int, int]) -> Setting:
+        """What methods are handed, for pictures of (source, target) channels.
+
+        Raises:
+            UserError: a size that the net cannot run on, or a wrong field of the family's config.
+        """
+        family = FAMILIES[self.family]
+        size = self.data.size
+        fields = {"in_channels": channels[0], "out_channels": channels[1], "base": self.base, **self.generator}
+        config = family.config_for(size, **fields)
+        self._check(family, config)
+        return Setting(family, config, self.patch.resolved(self.base, size), size, self.seed, self.compute(),
+                       self.objective, self.optimiser, self.distillation)
+
+    def _check(self, family: type[Generator], config: GeneratorConfig) -> None:
+        import torch
+
+        with torch.device("meta"):
+            family(config).check_size(self.data.size)

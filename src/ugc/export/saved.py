@@ -1,0 +1,81 @@
+"""A saved net is a folder that says what it is: `config.json` and `model.safetensors`. It loads with no flags."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from ugc.core.errors import UserError
+from ugc.core.files import atomic, read_json, write_json
+from ugc.models.generator import FAMILIES, Generator
+from ugc.nn.cost import total, trace
+from ugc.version import __version__
+
+FORMAT = 1
+
+
+def save_net(net: Generator, folder: Path, family: str, role: str, size: tuple[int, int], about: dict[str, Any]) -> None:
+    """Write a generator as a folder.
+
+    Args:
+        net: any member: original, supernet, teacher or student.
+        role: what it was in its run ("student").
+        size: (H, W) that it was trained at, and at which its cost is given (of the largest member, for a supernet).
+        about: plain data to keep beside it: data set, attribution, recipe digest.
+    """
+    cost = total(trace(net, None, size))
+    config = {
+        "ugc": __version__, "format": FORMAT, "role": role, "family": family,
+        "config": net.config.model_dump(mode="json"), "arch": net.config.arch or net.space.largest.text,
+        "size": list(size), "value_range": [-1, 1], "layout": "NCHW", "params": cost.params, "macs": cost.macs,
+        "macs_paper": cost.macs_paper, **about,
+    }
+    save_tensors(net.state_dict(), folder / "model.safetensors")
+    write_json(folder / "config.json", config)
+
+
+def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
+    """A saved net, in eval mode on the CPU, and its `config.json`.
+
+    Raises:
+        UserError: no saved net there, one that is damaged, or one of a newer format.
+    """
+    try:
+        config = read_json(folder / "config.json")
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no saved net: expected config.json and model.safetensors, such as in "
+                        f"RUN/student") from None
+    except (json.JSONDecodeError, OSError) as error:
+        raise UserError(f"{folder / 'config.json'} cannot be read: {error}") from None
+    if not isinstance(config, dict) or "family" not in config or config.get("format", 0) > FORMAT:
+        raise UserError(f"{folder / 'config.json'} is not of a net that this version ({__version__}) can read")
+    family = FAMILIES[config["family"]]
+    net = family(family.Config.parse(config["config"], f"{folder / 'config.json'}"))
+    tensors = load_tensors(folder / "model.safetensors")
+    wanted = {name: tuple(t.shape) for name, t in net.state_dict().items()}
+    have = {name: tuple(t.shape) for name, t in tensors.items()}
+    if wanted != have:
+        odd = sorted(name for name in wanted.keys() | have.keys() if wanted.get(name) != have.get(name))
+        raise UserError(f"{folder / 'model.safetensors'} does not fit its config.json: {len(odd)} tensors differ, "
+                        f"first {odd[0]!r}")
+    net.load_state_dict(tensors)
+    return net.eval(), config
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors, whole or not at all."""
+    with atomic(path) as file:
+        file.write(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read safetensors; UserError where the file is absent or damaged."""
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read as safetensors ({error}); save the net again") from None

@@ -1,0 +1,171 @@
+"""From a trained supernet to G*, the deep and the wide teacher: the score, what was scored, and the three searches.
+
+    score(a) = mean over v in V of L_OD(G_l(v), G_a(v))        V: held-out sources that no stage trains on
+
+The paper does not say its score; this one needs no label and never sees the test split. The largest net's looks at V
+are computed once. Every candidate is a shrunk copy, its batch norm recalibrated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ugc.core.clock import Clock
+from ugc.core.device import Device
+from ugc.core.log import Bar, read_log
+from ugc.losses.distillation import Look, OutputDistillation, summed
+from ugc.losses.reconstruction import l1
+from ugc.methods.method import Selection
+from ugc.models.generator import Generator, shrink
+from ugc.nn.arch import Arch
+from ugc.nn.cost import CostModel
+from ugc.nn.shrink import recalibrate
+from ugc.search.budget import Budget
+from ugc.search.evolution import SearchConfig, evolve
+from ugc.search.region import Region, spread
+from ugc.search.teachers import teacher_regions
+
+CHUNK = 16  # images a forward pass
+CACHE = 2 << 30  # bytes of looks at V that are kept; beyond it they are made again for every candidate
+
+
+class SelectionConfig(SearchConfig):
+    """validation: images of V (at most 10 % of U). recalibrate: sources for batch norm. random: nets drawn for the front.
+
+    score: `l_od` (default), or `l1` or `ssim` to the largest net's pictures.
+    """
+
+    validation: int = 256
+    recalibrate: int = 256
+    random: int = 64
+    score: Literal["l_od", "l1", "ssim"] = "l_od"
+
+
+class SupernetScore:
+    """score(arch) on V: lower is better.
+
+    Args:
+        supernet: trained, on the device.
+        v: [V, C, H, W] held-out sources; calibration: [n, C, H, W] training sources without augmentation.
+    """
+
+    def __init__(self, supernet: Generator, v: Tensor, calibration: Tensor, l_od: OutputDistillation,
+                 kind: str, device: Device) -> None:
+        self.supernet, self.l_od, self.kind, self.device = supernet.eval(), l_od, kind, device
+        self.v = v.split(CHUNK)
+        self.calibration = calibration.split(CHUNK)
+        largest = self.member(supernet.space.largest)
+        self.pictures = [self.run(largest, chunk) for chunk in self.v]
+        first = self.look(self.pictures[0])
+        size = sum(t.numel() * 4 for t in (first.image, first.moments.mu, first.moments.second, *first.grams)
+                   ) + (first.feature.numel() * 4 if first.feature is not None else 0)
+        self.looks = [self.look(p) for p in self.pictures] if size * len(self.v) < CACHE else None
+
+    def member(self, arch: Arch) -> Generator:
+        """A static, recalibrated copy of one sub-network."""
+        net = shrink(self.supernet, arch)
+        with self.device.autocast():
+            recalibrate(net, self.calibration)
+        return net
+
+    @torch.no_grad()
+    def run(self, net: Generator, chunk: Tensor) -> Tensor:
+        with self.device.autocast():
+            out: Tensor = net(chunk)
+        return out
+
+    @torch.no_grad()
+    def look(self, pictures: Tensor) -> Look:
+        return self.l_od.look(pictures)
+
+    @torch.no_grad()
+    def __call__(self, arch: Arch) -> float:
+        net = self.member(arch)
+        values = []
+        for i, chunk in enumerate(self.v):
+            picture = self.run(net, chunk)
+            if self.kind == "l1":
+                values.append(l1(picture, self.pictures[i]))
+                continue
+            parts = self.l_od(self.looks[i] if self.looks else self.look(self.pictures[i]), self.look(picture))
+            values.append(parts["ssim"] if self.kind == "ssim" else summed(parts))
+        return float(torch.cat(values).mean())
+
+
+class Scoreboard:
+    """All scores of a run, kept in `candidates.jsonl` as they come, so that a killed search goes on."""
+
+    def __init__(self, path: Path, cost: CostModel, score: Callable[[Arch], float], bar: Bar | None = None) -> None:
+        self.path, self.cost, self.score, self.bar = path, cost, score, bar
+        self.role, self.generation = "", 0
+        self.rows: dict[str, dict[str, Any]] = {row["arch"]: row for row in read_log(path)}
+        if path.exists():  # without the line that a kill left half-written
+            path.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, arch: Arch) -> float:
+        if arch.text not in self.rows:
+            cost = self.cost(arch)
+            row = {"arch": arch.text, "role": self.role, "generation": self.generation, "score": self.score(arch),
+                   "params": cost.params, "macs": cost.macs, "macs_paper": cost.macs_paper}
+            self.rows[arch.text] = row
+            with open(self.path, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        if self.bar:
+            self.bar.advance(note=f"{self.role} {self.rows[arch.text]['score']:.4g}")
+        return float(self.rows[arch.text]["score"])
+
+    def search(self, role: str, region: Region, config: SearchConfig, clock: Clock) -> Arch:
+        """One evolution, its rows marked with its role."""
+        self.role, self.generation = role, 0
+
+        def told(generation: int, scores: Any) -> None:
+            self.generation = generation + 1
+
+        return evolve(region, self, config, clock, role, told)
+
+    def all(self, role: str, archs: Iterable[Arch]) -> None:
+        """Score these, too."""
+        self.role, self.generation = role, 0
+        for arch in archs:
+            self(arch)
+
+
+def planned(config: SelectionConfig, ladder: int) -> int:
+    """About how many scores `select` asks for."""
+    each = config.population * (config.generations + 1)
+    return 3 * each + ladder + config.random
+
+
+def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Clock) -> tuple[Selection, tuple[str, ...]]:
+    """Search G*, then its teachers, then score the uniform ladder and random nets for the front. UGC Sec. 3.2.
+
+    Returns:
+        The selection, and sentences on what was clipped.
+    """
+    cost, space = board.cost, board.cost.space
+
+    def macs_paper(arch: Arch) -> float:
+        return float(cost(arch).macs_paper)
+
+    def limited(arch: Arch) -> float:
+        return budget.of(cost(arch))
+
+    budget.check_reachable(cost(space.smallest))
+    student = board.search("student", Region(space, limited, 0.0, budget.limit), config, clock)
+    regions = teacher_regions(space, macs_paper, student)
+    deep = board.search("deep", regions.deep, config, clock)
+    wide = board.search("wide", regions.wide, config, clock)
+    board.all("ladder", space.ladder())
+    rng = clock.rng("random nets of the front")
+    board.all("random", [spread(space, macs_paper, rng) for _ in range(config.random)])
+    notes = regions.notes
+    if deep == wide:
+        notes = (*notes, "the deep and the wide teacher are the same net: the space offers no two of that cost")
+    return Selection(student, deep, wide), notes

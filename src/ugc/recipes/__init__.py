@@ -1,0 +1,1 @@
+"""Floor 6: recipes as tables, one row a run."""

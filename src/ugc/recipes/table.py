@@ -1,0 +1,71 @@
+"""All recipes by name. Columns are aligned so that the eye sees what differs; what is not said is `Recipe`'s default.
+
+The demos' numbers are measured (docs/lab-book.md); the paper's rows take its widths, its weights and the lineage's
+lengths, and their data from you: `ugc run edges2shoes-resnet-25 --set data.path=FOLDER --out RUN`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ugc.core.errors import UserError, near
+from ugc.engine.recipe import Recipe
+
+# ---- the built-in demonstration: sans2serif at 64x64, a quarter of the labels ----
+
+SANS2SERIF: dict[str, Any] = {
+    "data": {"path": "sans2serif", "size": 64, "labels": 0.25},
+    "family": "pix2pix-unet", "base": 32, "patch": {"ndf": 32}, "budget": "12x", "batch": 8,
+    # In the pilot the pixel term gave the crispest students, and Lite0 added nothing to it.
+    "distillation": {"backbone": "none", "l1": 100.0, "tv": 0.0},
+}
+
+
+def sans2serif(original: int, supernet: int, distill: int, population: int, generations: int) -> dict[str, Any]:
+    return {**SANS2SERIF, "steps": {"original": original, "supernet": supernet, "distill": distill},
+            "search": {"population": population, "generations": generations, "validation": 48, "recalibrate": 64,
+                       "random": 64, "parents": 0.25}}
+
+
+# ---- the paper's runs: pix2pix on your copy of the data ----
+
+
+def paper(family: str, labels: float, budget: str, steps: int, batch: int, direction: str = "AtoB") -> dict[str, Any]:
+    return {"data": {"path": "FOLDER", "size": 256, "labels": labels, "direction": direction, "unlabelled": "hidden"},
+            "family": family, "base": 64, "budget": budget, "batch": batch,
+            "steps": {"original": steps, "supernet": steps, "distill": steps},
+            "distillation": {"backbone": "vgg16"}}
+
+
+E2S, CITY = 600_000, 560_000  # images of the lineage's 200 and 750 epochs over batch, rounded: 48k / 4, 2,975 / 4
+
+TABLE: dict[str, dict[str, Any]] = {
+    #                                     original  supernet  distill  population  generations
+    "sans2serif-demo":         sans2serif(    2000,     1000,    1000,         16,           4),
+    "sans2serif-hour":         sans2serif(   10000,     5000,    5000,         32,          10),
+    #                                family            labels  budget              steps  batch
+    "edges2shoes-resnet-10":   paper("pix2pix-resnet",   0.10, "macs_paper=1.5G",   E2S,     4),          # Table 2
+    "edges2shoes-resnet-25":   paper("pix2pix-resnet",   0.25, "macs_paper=1.5G",   E2S,     4),          # Table 2
+    "edges2shoes-resnet-50":   paper("pix2pix-resnet",   0.50, "macs_paper=1.5G",   E2S,     4),          # Table 2
+    "edges2shoes-unet-10":     paper("pix2pix-unet",     0.10, "macs_paper=1.3G",   E2S,     4),          # Table 2
+    "edges2shoes-unet-25":     paper("pix2pix-unet",     0.25, "macs_paper=1.3G",   E2S,     4),          # Table 2
+    "edges2shoes-unet-50":     paper("pix2pix-unet",     0.50, "macs_paper=1.3G",   E2S,     4),          # Table 2
+    "cityscapes-resnet-25":    paper("pix2pix-resnet",   0.25, "macs_paper=1.5G",  CITY,     4, "BtoA"),  # Table 1
+    "cityscapes-unet-25":      paper("pix2pix-unet",     0.25, "macs_paper=1.3G",  CITY,     4, "BtoA"),  # Table 1
+}
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """The row of that name as plain data.
+
+    Raises:
+        UserError: there is none; says what is near.
+    """
+    if name not in TABLE:
+        raise UserError(f"unknown recipe {name!r}: {near(name, TABLE)}")
+    return {"name": name, **TABLE[name]}
+
+
+def parsed(name: str) -> Recipe:
+    """The row of that name, checked."""
+    return Recipe.parse(recipe(name), f"recipe {name}")
