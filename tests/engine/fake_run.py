@@ -138,13 +138,15 @@ def fake_run(run: Path, *, unet: bool = False, original: bool = True, until: str
     put(run / "env.json", {"versions": {"ugc": "0.1.0", "torch": "2.13.0", "python": "3.11.2", "numpy": "2.1.0"},
                            "device": "cpu (a processor, 2 threads), bf16", "threads": 2, "commit": "0123abc",
                            "started": "2026-11-23T10:00:00Z"})
-    notes = ["512 of 2,048 pairs keep their targets; 1,536 are hidden.", "The deep teacher was clipped to 0.6 x the largest net."]
+    notes = ["512 of 2,048 pairs keep their targets; 1,536 are hidden.",
+             "The deep teacher was clipped to 0.6 x the largest net."]
     put(run / "run.json", {
         "dataset": "sans2serif", "notes": notes + (["<script>alert('note')</script> & more"] if ugly else []),
         "attribution": "Characters drawn with Noto Sans SC and Noto Serif SC, SIL Open Font License 1.1.",
         "counts": {"labelled": 512, "unlabelled": 1383, "validation": 153, "hidden": 1536, "test": 2048},
         "budget": {"text": "12x", "key": "macs_paper", "limit": 36_750_000}, "stages": stages,
-        "distillation": "1 − SSIM × 10, L1 × 100, TV × 1e-5; no backbone", "channels": [1, 1]})
+        "distillation": {"text": "1 − SSIM × 10, L1 × 100, TV × 1e-5, Lite0", "weights_sha256": "cd" * 32},
+        "channels": [1, 1], "from": None})
     keys = [f"U+{0x4E00 + 37 * i:X}" for i in range(512)]
     if ugly:
         keys = [f"<b>folder</b>/{'a very long name ' * 8}{i}&\"'.png" for i in range(40)]
@@ -155,7 +157,8 @@ def fake_run(run: Path, *, unet: bool = False, original: bool = True, until: str
     supervised = {"D/gan": 0.9, "G/recon": 38.0, "G/gan": 0.7}
     losses = {"original": supervised, "supernet": {**supervised, **l_od("G/r"), **l_od("G/s", 1.6)}, "distill": {
         "D_deep/gan": 0.8, "D_wide/gan": 0.9, "deep/recon": 15.0, "deep/gan": 0.8, "wide/recon": 17.0, "wide/gan": 0.6,
-        **l_od("student/A.deep"), **l_od("student/U.deep", 1.2), **l_od("student/A.wide", 0.9), **l_od("student/U.wide", 1.1)}}
+        **l_od("student/A.deep"), **l_od("student/U.deep", 1.2),
+        **l_od("student/A.wide", 0.9), **l_od("student/U.wide", 1.1)}}
     for seed, stage in enumerate(begun):
         folder = run / "stages" / stage
         if stage in losses:
@@ -181,7 +184,7 @@ def fake_run(run: Path, *, unet: bool = False, original: bool = True, until: str
                     front.append(row)
             put(folder / "choice.json", {**chosen, "notes": ["The wide teacher has no inserted block."]})
             put(folder / "pareto.json", {"rows": rows, "front": front, "chosen": chosen["student"]})
-            put(folder / "done.json", {"seconds": 48.0})
+            put(folder / "done.json", {"scored": len(rows), "seconds": 48.0})
 
     config = {"in_channels": 1, "out_channels": 1, "base": 24, **({"levels": 6} if unet else {"blocks": 9})}
     saved = {"original": ["original"] if original else [], "supernet": ["largest"],
@@ -197,9 +200,12 @@ def fake_run(run: Path, *, unet: bool = False, original: bool = True, until: str
 
 def _test(run: Path, draw: Draw, costs: dict[str, tuple[int, int, int]], original: bool) -> None:
     names = ("psnr", "ssim", "l1", "ink_iou", "kd_efflite0", "fd_efflite0")
-    values = {"original": (12.43, 0.671, 0.1934, 0.6178, 91.3, 112.4), "student": (12.09, 0.6549, 0.2021, 0.6032, 133.7, 180.2),
-              "deep_teacher": (12.31, 0.664, 0.196, 0.6101, 99.2, 121.9), "wide_teacher": (12.35, 0.667, 0.195, 0.6123, 96.0, 118.8),
-              "largest": (12.22, 0.661, 0.198, 0.609, 104.5, 130.1), "copy": (10.39, 0.553, 0.2605, 0.5722, 68.2, 111.5)}
+    values = {"original": (12.43, 0.671, 0.1934, 0.6178, 91.3, 112.4),
+              "student": (12.09, 0.6549, 0.2021, 0.6032, 133.7, 180.2),
+              "deep_teacher": (12.31, 0.664, 0.196, 0.6101, 99.2, 121.9),
+              "wide_teacher": (12.35, 0.667, 0.195, 0.6123, 96.0, 118.8),
+              "largest": (12.22, 0.661, 0.198, 0.609, 104.5, 130.1),
+              "copy": (10.39, 0.553, 0.2605, 0.5722, 68.2, 111.5)}
     rows: dict[str, dict[str, float]] = {}
     for role, numbers in values.items():
         rows[role] = dict(zip(names, numbers)) if original or role != "original" else {}

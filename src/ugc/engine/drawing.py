@@ -56,7 +56,7 @@ def _unet(arch: Mapping[str, int]) -> list[Layer]:
     levels = 1 + sum(name.startswith("d.down") for name in arch)
 
     def channels(level: int) -> int:
-        times = min(2 ** (level - 1), 8)
+        times = min(1 << (level - 1), 8)
         return times * arch.get(f"w{times}", 0)
 
     down = [Layer(f"down{k}", channels(k), arch.get(f"d.down{k}")) for k in range(1, levels + 1)]

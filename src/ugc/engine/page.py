@@ -44,8 +44,8 @@ def tag(name: str, /, *children: Child, **attributes: str | int | bool | None) -
     text = ""
     for key, value in attributes.items():
         if value is not None and value is not False:
-            key = key.rstrip("_").replace("_", "-")
-            text += f" {key}" if value is True else f' {key}="{html.escape(str(value))}"'
+            text += " " + key.rstrip("_").replace("_", "-")
+            text += "" if value is True else f'="{html.escape(str(value))}"'
     if name in ("img", "meta", "br"):
         return Html(f"<{name}{text}>")
     return Html(f"<{name}{text}>{markup(*children)}</{name}>")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ugc.core.files import write_text
+from ugc.core.files import read_json, write_text
 from ugc.engine.page import si, three
 from ugc.engine.style import LIGHT, SERIES
 
@@ -29,12 +28,11 @@ POINTS = 240  # of a curve; more are averaged
 WIDE_RANGE = 20.0  # greatest over least value from which an axis is logarithmic
 
 
-def pareto_plot(run: Path) -> Path | None:
-    """Draw `stages/search/pareto.json` of a run folder as `pareto.svg` beside it; None where there is none."""
-    path = run / "stages" / "search" / "pareto.json"
-    if not path.exists():
-        return None
-    svg = pareto_svg(json.loads(path.read_text(encoding="utf-8")), background=True)
+def pareto_plot(path: Path) -> Path:
+    """Draw a search's `pareto.json` as `pareto.svg` beside it, with the teachers of the `choice.json` that lies there."""
+    choice = path.with_name("choice.json")
+    chosen = read_json(choice) if choice.exists() else {}
+    svg = pareto_svg(read_json(path), {role: chosen[role] for role in CHOSEN if role in chosen}, background=True)
     write_text(path.with_suffix(".svg"), svg)
     return path.with_suffix(".svg")
 
@@ -49,7 +47,7 @@ def pareto_svg(pareto: Row, chosen: Mapping[str, Row] | None = None, limit: floa
         limit: the budget in macs_paper.
         background: paint the page's white, for a file that stands alone.
     """
-    figure, axes = _figure(680, 430, (64, 16, 10, 78), background)
+    figure, axes = _figure(600, 420, (58, 24, 10, 84), background)
     rows = [row for row in pareto.get("rows") or [] if _plottable(row)]
     for role, (words, colour, marker, size, alpha) in ROLES.items():
         of_role = [row for row in rows if row.get("role") == role]
@@ -62,13 +60,14 @@ def pareto_svg(pareto: Row, chosen: Mapping[str, Row] | None = None, limit: floa
         axes.plot([r["macs_paper"] for r in front], [r["score"] for r in front], color=LIGHT["ink"], linewidth=1,
                   drawstyle="steps-post", label="front", zorder=1.5)
     named = pareto.get("chosen") or {}
-    for role, row in {**({"student": named} if "score" in named else named), **(chosen or {})}.items():
-        if _plottable(row):
-            colour, marker = (ROLES.get(role) or ROLES["random"])[1:3]
-            axes.scatter([row["macs_paper"]], [row["score"]], s=110, c=colour, marker=marker, linewidths=1.6,
-                         edgecolors=LIGHT["ink"], zorder=4)
-            axes.annotate(CHOSEN.get(role, role), (row["macs_paper"], row["score"]), (0, 10), textcoords="offset points",
-                          ha="center", color=LIGHT["ink"], fontsize=12, fontweight="bold", zorder=5)
+    marked = {**({"student": named} if "score" in named else named), **(chosen or {})}
+    marked = {role: row for role, row in marked.items() if _plottable(row)}
+    for role, row in marked.items():
+        colour, marker = (ROLES.get(role) or ROLES["random"])[1:3]
+        axes.scatter([row["macs_paper"]], [row["score"]], s=110, c=colour, marker=marker, linewidths=1.6,
+                     edgecolors=LIGHT["ink"], zorder=4)
+    _name_chosen(axes, marked)
+    axes.margins(y=0.1)
     axes.set_xscale("log")
     scores = [row["score"] for row in rows]
     if scores and min(scores) > 0 and max(scores) / min(scores) > WIDE_RANGE:
@@ -82,7 +81,7 @@ def pareto_svg(pareto: Row, chosen: Mapping[str, Row] | None = None, limit: floa
     _ticks(axes)
     if axes.get_legend_handles_labels()[0]:
         figure.legend(*axes.get_legend_handles_labels(), loc="lower left", ncol=3, frameon=False, fontsize=11,
-                      labelcolor=LIGHT["ink"], handletextpad=0.3, columnspacing=1.4, borderaxespad=0)
+                      markerscale=1.5, labelcolor=LIGHT["ink"], handletextpad=0.3, columnspacing=1.4, borderaxespad=0)
     return _svg(figure, "pareto")
 
 
@@ -102,10 +101,22 @@ def curves_svg(lines: Sequence[Line], name: str) -> str:
     every = np.concatenate(values)
     if every.min() > 0 and every.max() / every.min() > WIDE_RANGE:
         axes.set_yscale("log")
+    first, last = min(x[0] for _, x, _ in lines), max(x[-1] for _, x, _ in lines)
+    axes.set_xlim(0 if first < 0.1 * last else first, last)
     _ticks(axes, 4)
     if labelled:
         _label_ends(axes, ends)
     return _svg(figure, name)
+
+
+def _name_chosen(axes: Any, marked: Mapping[str, Row]) -> None:
+    """Below the mark, where no net is better; of the two teachers, which cost the same, the worse one at its right."""
+    teachers = [row["score"] for role, row in marked.items() if role != "student"]
+    for role, row in marked.items():
+        beside = role != "student" and len(teachers) > 1 and row["score"] == max(teachers)
+        offset, across, up = ((11, 0), "left", "center") if beside else ((0, -11), "center", "top")
+        axes.annotate(CHOSEN.get(role, role), (row["macs_paper"], row["score"]), offset, textcoords="offset points",
+                      ha=across, va=up, color=LIGHT["ink"], fontsize=12, fontweight="bold", zorder=5)
 
 
 def _label_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
@@ -141,12 +152,12 @@ def _binned(x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _smooth(y: Any) -> Any:
-    """A centred running mean over a fifteenth of the curve, narrower at its ends."""
+    """A centred running mean over a fifteenth of the curve; narrow at the steep beginning, one-sided at the end."""
     half = max(1, len(y) // 30) if len(y) > 8 else 0
     total = np.concatenate([[0.0], np.cumsum(y)])
     i = np.arange(len(y))
-    reach = np.minimum(np.minimum(i, len(y) - 1 - i), half) if half else np.zeros_like(i)
-    low, high = i - reach, i + reach + 1
+    reach = np.minimum(i, half)
+    low, high = i - reach, np.minimum(i + reach + 1, len(y))
     return (total[high] - total[low]) / (high - low)
 
 
@@ -175,8 +186,7 @@ def _ticks(axes: Any, count: int = 6) -> None:
 
     axes.tick_params(which="both", colors=LIGHT["soft"], labelsize=11, length=0)
     axes.tick_params(axis="x", which="major", length=3, color=LIGHT["soft"])
-    for axis, words in ((axes.xaxis, si), (axes.yaxis, three)):
-        formatter = ticker.FuncFormatter(lambda value, _, words=words: words(round(value, 12)))
+    for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             low, high = axis.get_view_interval()
             decades = np.log10(high / low)
@@ -185,7 +195,15 @@ def _ticks(axes: Any, count: int = 6) -> None:
             axis.set_minor_locator(ticker.NullLocator())
         else:
             axis.set_major_locator(ticker.MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]))
-        axis.set_major_formatter(formatter)
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
+
+
+def _short(value: float) -> str:
+    """A round number without its zeros: 10 M, 0.5, 2,000."""
+    if 1000 <= value < 100_000:
+        return f"{value:,.0f}"
+    number, space, prefix = (si(value) if abs(value) >= 1000 else three(round(value, 12))).partition(" ")
+    return (number.rstrip("0").rstrip(".") if "." in number and "e" not in number else number) + space + prefix
 
 
 def _svg(figure: Any, name: str) -> str:

@@ -69,15 +69,20 @@ def _header(record: Record) -> Html:
     note = None
     if left or not record.stages:
         ended = [stage for stage in record.stages if stage not in left]
-        done = f"{_and(ended)} {'is' if len(ended) == 1 else 'are'} done" if ended else "no stage is done"
-        missing = f", {_and(left)} {'is' if len(left) == 1 else 'are'} not" if left else ""
-        note = tag("p", f"This run has not finished: {done}{missing}. What they would show is left out. The same command "
-                        "again goes on from here.", class_="open")
+        state = "no stage has ended yet"
+        if ended:
+            state = f"{_and(ended)} {_is(ended)} done" + (f", {_and(left)} {_is(left)} not" if left else "")
+        note = tag("p", f"This run has not finished: {state}. What is missing is left out below. The same command again "
+                        "goes on from here.", class_="open")
     return tag("header", tag("h1", _name(record)), tag("p", sentence, class_="verdict"), note)
 
 
 def _and(words: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""
+
+
+def _is(words: list[str]) -> str:
+    return "is" if len(words) == 1 else "are"
 
 
 def _asked_and_done(record: Record) -> Html:
@@ -89,10 +94,11 @@ def _asked_and_done(record: Record) -> Html:
     labels = data.get("labels")
     share = f"{100 * labels:.3g} % of the pairs" if isinstance(labels, float | int) else plain(labels) if labels else ""
     limit = f", at most {si(budget['limit'])} {budget.get('key', '')}" if _is_number(budget.get("limit")) else ""
+    loss = _loss(record)
     trained = [f"{name} {steps[name]:,}" for name in record.stages if _is_number(steps.get(name))]
+    dataset = str(run.get("dataset") or plain(data.get("path") or ""))
     asked = definitions([
-        ("data", ", ".join(filter(None, (str(run.get("dataset") or plain(data.get("path") or "")), _size(data.get("size")), form,
-                                         str(data.get("direction") or ""))))),
+        ("data", ", ".join(filter(None, (dataset, _size(data.get("size")), form, str(data.get("direction") or ""))))),
         ("labels", share),
         ("budget", f"{budget.get('text') or recipe.get('budget') or ''}{limit}"),
         ("family", f"{recipe.get('family', '')}, base {recipe.get('base', '?')}" if recipe.get("family") else ""),
@@ -102,28 +108,36 @@ def _asked_and_done(record: Record) -> Html:
     ])
     times = [(stage, record.done(stage)) for stage in record.stages]
     total = sum(about.get("seconds", 0) for _, about in times if about)
+    source = [f"Original and supernet were taken over from {plain(str(run['from']))}."] if run.get("from") else []
     versions = env.get("versions") if isinstance(env.get("versions"), Mapping) else {}
     done = definitions([
         *((stage, _time(record, stage, about)) for stage, about in times),
         ("in all", duration(total) if total else ""),
         ("trained on", _counts(counts)),
         ("tested on", f"{counts['test']:,} images, read once" if _is_number(counts.get("test")) and record.metrics else ""),
-        ("L_OD", str(run.get("distillation") or "")),
+        ("L_OD", str(loss.get("text") or "")),
         ("device", str(env.get("device") or recipe.get("device") or "")),
         ("versions", ", ".join(f"{k} {v}" for k, v in (versions or {}).items() if k in ("ugc", "torch", "python"))),
     ])
     warnings = [w for _, about in times if about for w in about.get("warnings") or []]
-    notes = [tag("li", str(n)) for n in (*(run.get("notes") or []), *(record.choice.get("notes") or []), *warnings)]
+    notes = [tag("li", str(n)) for n in (*source, *(run.get("notes") or []), *(record.choice.get("notes") or []), *warnings)]
     return _section("What was asked, what was done", None, tag("div", tag("div", tag("h3", "Asked"), asked),
                     tag("div", tag("h3", "Done"), done), class_="two"), tag("ul", notes, class_="notes") if notes else None)
+
+
+def _loss(record: Record) -> Mapping[str, Any]:
+    """What run.json says of L_OD: a line, or `text` and where its backbone comes from."""
+    said = record.run.get("distillation")
+    return said if isinstance(said, Mapping) else {"text": said}
 
 
 def _time(record: Record, stage: str, about: dict[str, Any] | None) -> str:
     if about is None:
         steps = record.steps(stage)
-        return f"stopped at step {steps['at']:,}" + (f" of {steps['of']:,}" if steps["of"] else "") if steps["at"] else "not done"
-    return ", ".join(filter(None, (f"{about['steps']:,} steps" if _is_number(about.get("steps")) else "",
-                                   duration(about["seconds"]) if "seconds" in about else ""))) or "done"
+        of = f" of {steps['of']:,}" if steps["of"] else ""
+        return f"stopped at step {steps['at']:,}{of}" if steps["at"] else "not done"
+    parts = [f"{about[key]:,} {words}" for key, words in (("steps", "steps"), ("scored", "nets scored")) if about.get(key)]
+    return ", ".join([*parts, *([duration(about["seconds"])] if about.get("seconds") else [])]) or "done"
 
 
 def _counts(counts: Mapping[str, Any]) -> str:
@@ -181,7 +195,8 @@ def _architecture(record: Record) -> Html | None:
     over = " over the largest net of the supernet in grey" if ghost else ""
     lead = (f"The student{over}. A bar is a layer, as high as it has channels; thin bars behind it are inserted blocks. "
             "The picture enters on the left.")
-    return _section("The architecture", lead, architecture_svg(student, ghost, "the student's layers"), tables.choices(record))
+    drawing = architecture_svg(student, ghost, "the student’s layers")
+    return _section("The architecture", lead, drawing, tables.choices(record))
 
 
 def _pareto(record: Record) -> Html | None:
@@ -191,9 +206,9 @@ def _pareto(record: Record) -> Html | None:
     budget = record.run.get("budget") or {}
     limit = budget.get("limit") if budget.get("key") == "macs_paper" and _is_number(budget.get("limit")) else None
     svg = inline_svg(pareto_svg(record.pareto, chosen, limit), "search score against macs_paper", LIGHT)
-    lead = (f"All {len(record.pareto['rows']):,} nets that were scored on the supernet's weights, before distillation. The "
-            "score is the mean distance to the largest net's answers on held-out sources.")
-    return _section("Quality against cost", lead, tag("figure", svg, class_="pareto"))
+    lead = (f"All {len(record.pareto['rows']):,} nets that were scored on the supernet’s weights, before distillation. The "
+            "score is the mean distance to the largest net’s answers on held-out sources.")
+    return _section("Quality against cost", lead, tag("figure", svg, class_="wide pareto"))
 
 
 def _training(record: Record) -> Html | None:
@@ -205,8 +220,9 @@ def _training(record: Record) -> Html | None:
             parts += [tag("h3", stage), tag("div", panels, class_="curves") if panels else None, _strip(stage, grids)]
     if not parts:
         return None
-    return _section("Training", "Parts of the losses, weighted as they were summed, smoothed; the scale is logarithmic where "
-                    "they range far. A: labelled pairs, U: unlabelled sources; r, s: random and smallest sub-network.", parts)
+    lead = ("Parts of the losses, weighted as they were summed, smoothed; the scale is logarithmic where they range far. "
+            "A: labelled pairs, U: unlabelled sources; r, s: random and smallest sub-network.")
+    return _section("Training", lead, parts)
 
 
 def _strip(stage: str, grids: list[tuple[int, Path]]) -> Html | None:
@@ -217,27 +233,33 @@ def _strip(stage: str, grids: list[tuple[int, Path]]) -> Html | None:
     figures = [tag("figure", tag("figcaption", f"step {grids[i][0]:,}"),
                    light_picture(grids[i][1], f"{stage}, samples at step {grids[i][0]}")) for i in kept]
     some = f", {len(figures)} of {len(grids)}" if len(figures) < len(grids) else ""
-    return fold(f"Samples during training ({stage}{some})", tag("div", figures, class_="strip"))
+    return fold(f"Samples during training ({stage}{some})", tag("p", "Held-out sources in the first row, then one row a "
+                "net.", class_="soft"), tag("div", figures, class_="strip"))
 
 
 def _labels(record: Record) -> Html | None:
     labels = record.keys("labels")
     if not labels:
         return None
-    others = [(name, record.keys(name)) for name in ("unlabelled", "validation")]
+    others = [(words, record.keys(name)) for name, words in (("unlabelled", "unlabelled sources"),
+                                                             ("validation", "sources held out for the search"))]
     long = " long" if max(map(len, labels)) > 14 else ""
     more = tag("p", f"and {len(labels) - KEYS:,} more, in labels.txt") if len(labels) > KEYS else None
-    lines = [tag("p", f"{len(keys):,} {name}: {', '.join(keys[:FIRST])}{', …' if len(keys) > FIRST else ''}", class_="soft")
-             for name, keys in others if keys]
-    first = ", ".join(labels[:FIRST]) + (", …" if len(labels) > FIRST else "")
-    return _section("The labels used", f"{len(labels):,} targets were shown in training: {first}", lines,
+    lines = [tag("p", f"{len(keys):,} {words}: {_first(keys)}", class_="soft") for words, keys in others if keys]
+    return _section("The labels used", f"{len(labels):,} targets were shown in training: {_first(labels)}", lines,
                     fold("All of them", tag("div", [tag("span", key) for key in labels[:KEYS]], class_=f"keys{long}"), more))
+
+
+def _first(keys: list[str]) -> str:
+    return ", ".join(keys[:FIRST]) + (", …" if len(keys) > FIRST else "")
 
 
 def _fine_print(record: Record) -> Html:
     recipe = fold("Recipe, as it ran", tables.pairs(flat(record.recipe))) if record.recipe else None
     env = fold("Environment", tables.pairs(flat(record.env))) if record.env else None
+    about = [(name, value) for name, value in flat(_loss(record)) if name != "text"]
+    loss = fold("Distillation loss", tables.pairs(about)) if about else None
     attribution = str(record.run.get("attribution") or "")
-    return markup(_section("Recipe and environment", None, recipe, env) if recipe or env else None,
+    return markup(_section("Recipe and environment", None, recipe, loss, env) if recipe or env else None,
                   tag("footer", tag("p", attribution) if attribution else None,
                       tag("p", "Written by ugc from the files of this run folder.")))

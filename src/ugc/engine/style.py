@@ -45,7 +45,8 @@ p{margin:6px 0;max-width:46em}
 a{color:var(--accent)}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:8px 56px}
 dl{margin:0}
-dl>div{display:grid;grid-template-columns:8.2em 1fr;gap:12px;padding:6px 0;border-bottom:1px solid var(--hair);font-size:15px}
+dl>div{display:grid;grid-template-columns:8.2em 1fr;gap:12px;padding:6px 0;font-size:15px;
+ border-bottom:1px solid var(--hair)}
 dt{color:var(--soft)}
 dd{margin:0}
 ul.notes{margin:20px 0 0;padding-left:18px;max-width:50em}
@@ -53,7 +54,8 @@ ul.notes li{margin:3px 0}
 .wide{overflow-x:auto;margin:0 -24px;padding:0 24px}
 table{border-collapse:collapse;font-size:15px;width:100%}
 th,td{padding:7px 0 7px 18px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--hair)}
-th:first-child,td:first-child{text-align:left;padding-left:0}
+th:first-child,td:first-child{text-align:left;padding-left:0;position:sticky;left:-24px;background:var(--paper);
+ overflow-wrap:normal}
 thead th{font-weight:500;color:var(--soft);font-size:13px;vertical-align:bottom;line-height:1.35}
 thead th[title]{cursor:help}
 thead span{display:block;font-weight:400}
@@ -65,8 +67,8 @@ tbody tr.gap th,tbody tr.gap td{padding-top:20px}
 td.x{color:var(--soft);padding-left:8px}
 .none{color:var(--soft);font-weight:400}
 .foot{font-size:13px;color:var(--soft);margin-top:12px;max-width:none;columns:2 420px;column-gap:48px}
-.foot p{margin:2px 0;break-inside:avoid;max-width:none}
-.samples{display:grid;gap:6px 40px;grid-template-columns:repeat(auto-fit,minmax(min(100%,var(--card)),1fr));justify-items:center}
+.foot p{margin:0 0 3px;break-inside:avoid;max-width:none}
+.samples{display:grid;gap:6px 40px;grid-template-columns:minmax(0,var(--card))}
 .sample{display:grid;grid-template-columns:repeat(var(--columns),minmax(0,1fr));gap:6px;width:100%;max-width:var(--card);
  break-inside:avoid}
 .sample span{font-size:13px;color:var(--soft);line-height:1.9}
@@ -74,15 +76,17 @@ td.x{color:var(--soft);padding-left:8px}
 .sample img{width:100%;height:auto;display:block;background:#fff;outline:1px solid var(--hair);outline-offset:-1px}
 .crisp img,img.crisp{image-rendering:pixelated}
 .sample.head.more{display:none}
-@media (min-width:1120px){.samples.pair .sample.head.more{display:grid}}
+@media (min-width:1160px){.samples.pair{grid-template-columns:repeat(2,minmax(0,var(--card)))}
+ .samples.pair .sample.head.more{display:grid}}
 figure{margin:0;break-inside:avoid}
 figcaption{margin-bottom:2px}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-family:inherit!important}
 .arch svg{min-width:var(--least);max-width:var(--most)}
-.pareto{max-width:760px}
+.pareto svg{min-width:480px;max-width:720px}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr));gap:18px 28px}
 details{border-top:1px solid var(--hair);padding:10px 0;font-size:15px}
+.foot+details,.curves+details,.arch+details,p+details{margin-top:20px}
 details:last-of-type{border-bottom:1px solid var(--hair)}
 summary{cursor:pointer;color:var(--ink)}
 summary:hover{color:var(--accent)}
@@ -95,14 +99,14 @@ details[open]>summary{margin-bottom:12px}
 .keys span{display:block;break-inside:avoid}
 .pairs{columns:2 420px;column-gap:48px;font:13px/1.6 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .pairs div{display:flex;justify-content:space-between;gap:16px;break-inside:avoid;border-bottom:1px solid var(--hair)}
-.pairs span:first-child{color:var(--soft)}
+.pairs span:first-child{flex:0 0 auto;max-width:60%;color:var(--soft)}
 .pairs span:last-child{text-align:right}
 footer{margin-top:64px;color:var(--soft);font-size:13px}
 @media (max-width:560px){
  main{padding:32px 20px 64px}
  section{margin-top:48px}
  .wide{margin:0 -20px;padding:0 20px}
- th,td{padding-left:12px;font-size:14px}
+ th,td{padding-left:12px;font-size:14px}th:first-child{left:-20px;max-width:8.5em;white-space:normal;padding-left:0}
  thead th{font-size:12px}
  dl>div{grid-template-columns:6.4em 1fr}
  .samples{gap:4px}.sample{gap:4px}

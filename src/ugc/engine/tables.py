@@ -20,7 +20,7 @@ DIGITS = {"psnr": 2, "ssim": 3, "l1": 3, "ink_iou": 3, "kd_efflite0": 1, "fd_eff
 COSTS = {"params": "params", "macs": "MACs", "macs_paper": "macs_paper", "latency_ms": "latency"}
 COST_TEXT = {
     "params": "weights and biases",
-    "macs": "multiply-adds of convolutions for one image at the run's size, counted as they are carried out",
+    "macs": "multiply-adds of convolutions for one image at the run’s size, counted as they are carried out",
     "macs_paper": "the same as the papers of this line count them: a transposed convolution on its output grid, which is "
                   "four times too many at stride 2; budgets such as 40x are in this unit",
     "latency_ms": "milliseconds for one image on the CPU",
@@ -58,9 +58,9 @@ def _direction(key: str) -> str:
 
 def _value(key: str, value: float, unit: bool = False) -> str:
     """The verdict's number: the metric's name is in it where the unit is asked for."""
-    digits = {"psnr": 1}.get(key, DIGITS.get(key, 3))
+    number = f"{value:.{1 if key == 'psnr' else DIGITS.get(key, 3)}f}"
     units = {m.name: m.unit for m in ordered()}
-    return f"{value:.{digits}f} {units.get(key, '')} {WORDS.get(key, key)}".replace("  ", " ") if unit else f"{value:.{digits}f}"
+    return " ".join(filter(None, (number, units.get(key), WORDS.get(key, key)))) if unit else number
 
 
 def quality(record: Record) -> Html:
