@@ -99,7 +99,7 @@ def show(options: argparse.Namespace) -> None:
         have = "+".join(map(str, x.have))
         print(f"{x.name:34} {have:>10} {x.width:>5} {x.cost.params:>12,} {x.cost.macs:>16,} {x.cost.macs_paper:>16,}")
     print(f"{'in all':34} {'':>10} {'':>5} {cost.params:>12,} {cost.macs:>16,} {cost.macs_paper:>16,}")
-    print(f"\n{short(cost.params)} parameters, {short(cost.macs)} multiply-adds, {short(cost.macs_paper)} as the papers count")
+    print(f"\n{short(cost.params)} parameters, {short(cost.macs)} multiply-adds, {short(cost.macs_paper)} as papers count")
 
 
 def arch_of(net: Generator, text: str) -> Arch:

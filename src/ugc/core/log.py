@@ -42,7 +42,7 @@ class Bar:
 
     def advance(self, by: int = 1, note: str = "") -> None:
         self.done += by
-        self.bars.update(self.task, advance=by, **({"note": note} if note else {}))
+        self.bars.update(self.task, advance=by, **(_note(note) if note else {}))
         tenth = self.done * 10 // max(self.total, 1)
         if self.quiet and tenth > self.told:
             self.told = tenth
@@ -53,6 +53,10 @@ class Bar:
     def finish(self) -> None:
         if self.total:
             self.bars.update(self.task, completed=self.done)
+
+
+def _note(text: str) -> dict[str, Any]:
+    return {"note": text}
 
 
 class JsonLog:

@@ -1,4 +1,4 @@
-"""One supernet, many budgets: `--from RUN` takes over another run's original and supernet where all that made them agrees."""
+"""One supernet, many budgets: `--from RUN` takes over another run's original and supernet where all agrees."""
 
 from __future__ import annotations
 

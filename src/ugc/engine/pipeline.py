@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +93,12 @@ class Run:
             if (self.stage(name) / "done.json").exists():
                 say(f"{name}: done")
                 continue
-            stages: dict[str, Callable[[], None]] = {"search": self.search, "test": self.test}
-            stages.get(name, lambda name=name: self.train(name))()  # type: ignore[misc]
+            if name == "search":
+                self.search()
+            elif name == "test":
+                self.test()
+            else:
+                self.train(name)
             write_report(self.folder)
         say(f"report: {self.folder / 'report.html'}")
 

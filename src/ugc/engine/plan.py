@@ -22,7 +22,7 @@ COPIES = 4.0  # saved activations for each layer's output: input of norm, of ReL
 def plan(run: Run) -> list[str]:
     """Lines for `ugc run --dry-run`."""
     recipe, s, cost = run.recipe, run.setting, run.cost
-    space = cost.space
+    space, trained = cost.space, recipe.steps.model_dump()
     original = run.original_cost()
     counts = run.about()["counts"]
     lines = [
@@ -36,9 +36,9 @@ def plan(run: Run) -> list[str]:
         f"smallest {line(cost(space.smallest))}",
         f"budget   {run.budget.text}: at most {short(run.budget.limit)} {run.budget.key}",
         f"device   {s.device.text}",
-        "stages   " + ", ".join(f"{n} ({run.steps(n):,} steps)" if n in recipe.steps.model_dump() else n for n in run.stages),
+        "stages   " + ", ".join(f"{n} ({run.steps(n):,} steps)" if n in trained else n for n in run.stages),
     ]
-    memory = {name: reckoned(run, name) for name in run.stages if name in recipe.steps.model_dump()}
+    memory = {name: reckoned(run, name) for name in run.stages if name in trained}
     lines += [f"memory   {name}: about {size / 2**30:.2f} GiB" for name, size in memory.items()]
     return lines
 

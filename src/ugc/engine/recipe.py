@@ -22,9 +22,9 @@ from ugc.training.player import OptimiserConfig
 class Steps(Config):
     """Optimiser steps of each training stage. Steps, never epochs: with partial labels an epoch has two meanings."""
 
-    original: int = Field(40_000, ge=1)
-    supernet: int = Field(40_000, ge=1)
-    distill: int = Field(40_000, ge=1)
+    original: int = Field(default=40_000, ge=1)
+    supernet: int = Field(default=40_000, ge=1)
+    distill: int = Field(default=40_000, ge=1)
 
 
 class Recipe(Config):
@@ -38,7 +38,7 @@ class Recipe(Config):
     name: str = ""
     data: DataConfig
     family: str = "pix2pix-resnet"
-    base: int = Field(64, ge=1)
+    base: int = Field(default=64, ge=1)
     generator: dict[str, Any] = {}
     patch: PatchConfig = PatchConfig()
     method: str = "ugc"
@@ -46,16 +46,16 @@ class Recipe(Config):
     budget: str = ""
     original: str = "train"
     steps: Steps = Steps()
-    batch: int = Field(4, ge=1)
+    batch: int = Field(default=4, ge=1)
     optimiser: OptimiserConfig = OptimiserConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     distillation: DistillationConfig = DistillationConfig()
     search: SelectionConfig = SelectionConfig()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    log_every: int = Field(20, ge=1)
-    grids: int = Field(5, ge=0)
+    log_every: int = Field(default=20, ge=1)
+    grids: int = Field(default=5, ge=0)
 
     @model_validator(mode="after")
     def _names(self) -> Recipe:

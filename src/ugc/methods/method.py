@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
 from ugc.search.budget import Budget
 from ugc.training.player import OptimiserConfig, Player
+
+N = TypeVar("N", bound=torch.nn.Module)
 
 METHODS: Registry[type[Method]] = Registry("method", "ugc.methods")
 
@@ -45,7 +47,7 @@ class Losses(dict[str, Tensor]):
 class Phase(ABC):
     """A training stage: players, and the step that moves them."""
 
-    players: dict[str, Player]
+    players: dict[str, Player[Any]]
 
     @abstractmethod
     def step(self, batch: Batch, clock: Clock) -> Losses:
@@ -61,6 +63,7 @@ class Phase(ABC):
 
     def restore_extra(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `extra` gave."""
+        assert not state, "a phase with extra state takes it back"
 
     def state(self) -> dict[str, Any]:
         """All that a checkpoint holds: every player (weights, optimiser, scaler) and the extra state."""
@@ -104,7 +107,7 @@ class Setting:
         """What a discriminator sees: source and image side by side."""
         return self.config.in_channels + self.config.out_channels
 
-    def player(self, net: torch.nn.Module) -> Player:
+    def player(self, net: N) -> Player[N]:
         return Player(net.train(), self.optimiser, self.device)
 
     def l_od(self) -> OutputDistillation:

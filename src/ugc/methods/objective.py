@@ -12,6 +12,7 @@ from torch import Tensor
 from ugc.core.config import Config
 from ugc.losses.adversarial import GAN_LOSSES
 from ugc.losses.reconstruction import l1
+from ugc.models.discriminators import PatchGAN
 from ugc.training.player import Player
 
 
@@ -30,17 +31,17 @@ class Supervised:
         self.w = config
         self.gan = GAN_LOSSES[config.gan]
 
-    def d_parts(self, D: Player, x: Tensor, y: Tensor, *fakes: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+    def d_parts(self, D: Player[PatchGAN], x: Tensor, y: Tensor, *fakes: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
         """D's loss against one or more fakes of the same sources, and D's maps of the fakes. D(x, y) is computed once.
 
         x, y, fakes: [N, C, H, W] in [-1, 1]; the fakes without gradient.
         """
         with D.device.autocast():
-            real, *judged = D.net.judge(x, y, *fakes)  # type: ignore[operator]
+            real, *judged = D.net.judge(x, y, *fakes)
         losses = [0.5 * self.gan.d(real, fake) for fake in judged]
         return {f"gan{i or ''}": loss for i, loss in enumerate(losses)}, [fake.detach() for fake in judged]
 
-    def g_parts(self, D: Player, x: Tensor, fake: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def g_parts(self, D: Player[PatchGAN], x: Tensor, fake: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The generator's loss on pairs. UGC Eq. (4)."""
         parts = {"recon": self.w.lambda_recon * l1(fake, y).mean()}
         if self.w.lambda_gan:

@@ -33,7 +33,6 @@ class Gan(Phase):
         return losses
 
     def nets(self) -> dict[str, Generator]:
-        assert isinstance(self.G.net, Generator)
         return {"original": self.G.net}
 
 

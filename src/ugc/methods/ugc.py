@@ -25,6 +25,7 @@ from ugc.methods.objective import Supervised
 from ugc.methods.uniform import uniform_selection
 from ugc.models.discriminators import PatchGAN, score
 from ugc.models.generator import Generator, shrink
+from ugc.nn.arch import Arch
 from ugc.search.budget import Budget
 from ugc.search.region import spread
 from ugc.training.player import Player
@@ -85,7 +86,7 @@ class Supernet(Phase):
         self.G.learn(sandwich())
         return losses
 
-    def draw(self, clock: Clock) -> Any:
+    def draw(self, clock: Clock) -> Arch:
         """The architecture of G_r at this step."""
         rng = clock.rng("arch")
         if self.config.sample == "uniform":
@@ -95,7 +96,6 @@ class Supernet(Phase):
     def nets(self) -> dict[str, Generator]:
         """The supernet; its largest and smallest members are static copies."""
         G = self.G.net
-        assert isinstance(G, Generator)
         return {"supernet": G, "largest": shrink(G, self.space.largest), "smallest": shrink(G, self.space.smallest)}
 
 
@@ -119,7 +119,7 @@ class Distill(Phase):
         self.D_EMA = {k: torch.tensor(float("nan"), device=setting.device.device) for k in TEACHERS}
         self.objective, self.L_OD = Supervised(setting.objective), setting.l_od()
 
-    def judge(self, k: str) -> Player:
+    def judge(self, k: str) -> Player[PatchGAN]:
         """The discriminator of teacher k."""
         return self.D["D"] if self.config.discriminators == "shared" else self.D[f"D_{k}"]
 
@@ -163,10 +163,9 @@ class Distill(Phase):
     def on(self, k: str, sources: Tensor) -> Tensor:
         """What teacher k makes of sources, without gradient; no sources, no pictures."""
         if len(sources):
-            return self.T[k](sources)
-        config = self.T[k].net.config
-        assert not isinstance(config, Tensor)
-        return sources.new_zeros((0, config.out_channels, *sources.shape[2:]))  # type: ignore[union-attr]
+            pictures: Tensor = self.T[k](sources)
+            return pictures
+        return sources.new_zeros((0, self.T[k].net.config.out_channels, *sources.shape[2:]))
 
     @torch.no_grad()
     def score(self, k: str, u: Tensor, image: Tensor) -> Tensor:
@@ -201,7 +200,7 @@ class Distill(Phase):
 
     def nets(self) -> dict[str, Generator]:
         players = {"student": self.student, **{f"{k}_teacher": T for k, T in self.T.items()}}
-        return {name: p.net for name, p in players.items() if isinstance(p.net, Generator)}
+        return {name: p.net for name, p in players.items()}
 
     def extra(self) -> dict[str, Tensor]:
         return dict(self.D_EMA)
@@ -251,4 +250,4 @@ class Ugc(Method):
 
     def steps(self, stage: str, steps: Mapping[str, int]) -> int:
         """Without NAS the distillation gets both stages' steps, so that as many are taken in all."""
-        return steps["distill"] + (0 if self.config.nas or stage != "distill" else steps["supernet"])
+        return steps[stage] + (steps["supernet"] if stage == "distill" and not self.config.nas else 0)

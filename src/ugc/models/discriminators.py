@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -41,7 +42,7 @@ class PatchGAN(nn.Module):
         bias = config.norm == "instance"
         self.convs = nn.ModuleList()
         self.norms = nn.ModuleList()
-        for i, (a, b) in enumerate(zip(widths, widths[1:])):
+        for i, (a, b) in enumerate(pairwise(widths)):
             stride = 2 if i < config.strided else 1
             self.convs.append(nn.Conv2d(a, b, 4, stride, 1, bias=bias or i == 0))
             self.norms.append(norm(config.norm, b) if i else nn.Identity())

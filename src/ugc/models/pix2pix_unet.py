@@ -78,12 +78,12 @@ class Pix2pixUNet(Generator):
 
     @property
     def stride(self) -> int:
-        return int(2**self.config.levels)
+        return 1 << self.config.levels
 
     @staticmethod
     def _width(a: Arch, level: int) -> int:
         """Channels of level 1, 2, .. under an architecture."""
-        times = min(2 ** (level - 1), 8)
+        times = min(1 << (level - 1), 8)
         return times * a[f"w{times}"]
 
     def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:

@@ -193,4 +193,5 @@ NORMS = {"instance": ElasticInstanceNorm, "batch": ElasticBatchNorm}
 
 def norm(kind: str, width: int) -> Elastic:
     """A norm by name: `instance` or `batch`."""
-    return NORMS[kind](width)
+    made: Elastic = NORMS[kind](width)
+    return made

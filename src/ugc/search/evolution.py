@@ -7,6 +7,7 @@ running again with the scores that it had: the same path is walked without compu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def evolve(region: Region, score: Callable[[Arch], float], config: SearchConfig,
     for generation in range(config.generations + 1):
         rng = clock.at(generation).rng(purpose)
         if generation == 0:
-            children = _distinct(lambda: region.draw(rng), set(), config.population)
+            children = _distinct(partial(region.draw, rng), set(), config.population)
         else:
             children = _children(region, population, config, rng)
         if not population and not children:

@@ -8,13 +8,15 @@ built, so a sandwich of sub-networks costs the memory of one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ugc.core.config import Config
 from ugc.core.device import Device
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class OptimiserConfig(Config):
@@ -25,7 +27,7 @@ class OptimiserConfig(Config):
     schedule: str = "linear"
 
 
-class Player(nn.Module):
+class Player(nn.Module, Generic[N]):
     """A net that learns.
 
     Args:
@@ -34,7 +36,9 @@ class Player(nn.Module):
         device: its precision holds for the net's forward passes; fp16 brings a loss scaler.
     """
 
-    def __init__(self, net: nn.Module, config: OptimiserConfig, device: Device) -> None:
+    net: N
+
+    def __init__(self, net: N, config: OptimiserConfig, device: Device) -> None:
         super().__init__()
         self.net = net
         self.device = device
