@@ -110,11 +110,11 @@ def curves_svg(lines: Sequence[Line], name: str) -> str:
 
 
 def _name_chosen(axes: Any, marked: Mapping[str, Row]) -> None:
-    """Below the mark, where no net is better; of the two teachers, which cost the same, the worse one at its right."""
+    """Below the mark, where no net is better; of the two teachers, which cost the same, the worse one above, at its right."""
     teachers = [row["score"] for role, row in marked.items() if role != "student"]
     for role, row in marked.items():
         beside = role != "student" and len(teachers) > 1 and row["score"] == max(teachers)
-        offset, across, up = ((11, 0), "left", "center") if beside else ((0, -11), "center", "top")
+        offset, across, up = ((12, 9), "left", "center") if beside else ((0, -11), "center", "top")
         axes.annotate(CHOSEN.get(role, role), (row["macs_paper"], row["score"]), offset, textcoords="offset points",
                       ha=across, va=up, color=LIGHT["ink"], fontsize=12, fontweight="bold", zorder=5)
 

@@ -30,6 +30,7 @@ from ugc.engine.record import SAMPLES, Record
 from ugc.engine.style import CSS, LIGHT
 
 COLUMNS = {"source": "input", "target": "target", "original": "original", "student": "student"}
+SCORES = {"l_od": "L_OD", "l1": "L1", "ssim": "SSIM loss"}
 SMALL = 128  # pixels below which a picture is shown at twice its size, two samples a row
 GRIDS = 8  # sample grids of a stage that the page keeps
 KEYS = 4096  # of the labelled list that the page keeps
@@ -206,8 +207,9 @@ def _pareto(record: Record) -> Html | None:
     budget = record.run.get("budget") or {}
     limit = budget.get("limit") if budget.get("key") == "macs_paper" and _is_number(budget.get("limit")) else None
     svg = inline_svg(pareto_svg(record.pareto, chosen, limit), "search score against macs_paper", LIGHT)
+    score = SCORES.get(str((record.recipe.get("search") or {}).get("score")), "distance")
     lead = (f"All {len(record.pareto['rows']):,} nets that were scored on the supernet’s weights, before distillation. The "
-            "score is the mean distance to the largest net’s answers on held-out sources.")
+            f"score is the mean {score} to the largest net’s answers on held-out sources.")
     return _section("Quality against cost", lead, tag("figure", svg, class_="wide pareto"))
 
 

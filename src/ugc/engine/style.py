@@ -112,8 +112,9 @@ footer{margin-top:64px;color:var(--soft);font-size:13px}
  .samples{gap:4px}.sample{gap:4px}
 }
 @media print{
- body{font-size:12px}main{max-width:none;padding:0}section{margin-top:28px}.wide{overflow:visible}
- h2,h3,figcaption{break-after:avoid}.curves{grid-template-columns:repeat(3,1fr)}
+ body{font-size:12px;background:none}main{max-width:none;padding:0}section{margin-top:28px}.wide{overflow:visible}
+ .two,.samples.pair{grid-template-columns:1fr 1fr}.samples.pair .sample.head.more{display:grid}
+ h2,h3,.lead,figcaption{break-after:avoid}.curves{grid-template-columns:repeat(3,1fr)}
  .strip{flex-wrap:wrap}
 }
 """
