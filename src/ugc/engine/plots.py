@@ -110,7 +110,7 @@ def curves_svg(lines: Sequence[Line], name: str) -> str:
 
 
 def _name_chosen(axes: Any, marked: Mapping[str, Row]) -> None:
-    """Below the mark, where no net is better; of the two teachers, which cost the same, the worse one above, at its right."""
+    """Below the mark, where no net is better; of two teachers, which cost the same, the worse one above, at its right."""
     teachers = [row["score"] for role, row in marked.items() if role != "student"]
     for role, row in marked.items():
         beside = role != "student" and len(teachers) > 1 and row["score"] == max(teachers)
