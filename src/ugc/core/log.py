@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ugc.core.files import write_text
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -67,7 +69,7 @@ class JsonLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [row for row in read_log(path) if row["step"] < resume_step]
-            path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         with open(self.path, "a") as file:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Run:
         self.method: Method = kind(kind.Config.parse(recipe.options, "options"), self.setting)
         self.split: Split = split(self.dataset, recipe.data, recipe.seed, recipe.search.validation)
         self.cost = self.setting.cost_model(self.setting.config)
-        self.budget = Budget.parse(recipe.budget, self.original_cost())
+        self.budget = Budget.parse(recipe.budget, self.original_cost)
         self.budget.check_reachable(self.cost(self.cost.space.smallest))
         self._stream: Stream | None = None
 
@@ -76,9 +77,24 @@ class Run:
         before = ("original",) if self.recipe.original == "train" and "original" not in own else ()
         return (*before, *own, "test")
 
+    @cached_property
     def original_cost(self) -> Cost:
+        """What `40x` divides: the published net's cost at the run's size, or that of the net given as original."""
+        if self.given_original:
+            net, _ = load_net(self.given_original)
+            channels = (net.config.in_channels, net.config.out_channels)
+            if channels != (self.setting.config.in_channels, self.setting.config.out_channels):
+                raise UserError(f"--original {self.given_original}: takes {channels[0]} channels to {channels[1]}, the "
+                                f"data {self.setting.config.in_channels} to {self.setting.config.out_channels}")
+            net.check_size(self.setting.size)
+            return total(trace(net, None, self.setting.size))
         model = self.setting.cost_model(self.setting.family.original(self.setting.config))
         return model(model.space.largest)
+
+    @property
+    def given_original(self) -> Path | None:
+        """The folder of a saved net that stands for the original; None where it is trained, or left out."""
+        return None if self.recipe.original in ("train", "none") else Path(self.recipe.original)
 
     def steps(self, stage: str) -> int:
         return self.method.steps(stage, self.recipe.steps.model_dump())
@@ -110,6 +126,8 @@ class Run:
         if not (self.folder / "recipe.json").exists():
             if self.source:
                 take_over(self.source, self.recipe, self.split, self.folder)
+            if self.given_original:
+                shutil.copytree(self.given_original, self.folder / "original", dirs_exist_ok=True)
             write_split(self.folder, self.split)
             write_json(self.folder / "env.json", environment(self.setting.device.text))
             write_json(self.folder / "run.json", self.about())
@@ -118,7 +136,7 @@ class Run:
         say(f"{self.dataset.name}: {counts['labelled']} pairs, {counts['unlabelled']} unlabelled sources, "
             f"{counts['validation']} held out, {counts['test']} for the test · {self.setting.device.text}")
         say(f"budget {self.budget.text}: at most {short(self.budget.limit)} {self.budget.key}; the original has "
-            f"{short(self.budget.of(self.original_cost()))}")
+            f"{short(self.budget.of(self.original_cost))}")
 
     def about(self) -> dict[str, Any]:
         """Facts of the run for people: `run.json`."""
@@ -235,8 +253,6 @@ class Run:
     def test(self) -> None:
         """Read the test split, once; write `metrics.json` and sample pictures."""
         roles = ("original", "student", "deep_teacher", "wide_teacher", "largest")
-        if self.recipe.original not in ("train", "none"):
-            shutil.copytree(self.recipe.original, self.folder / "original", dirs_exist_ok=True)
         folders = {role: self.folder / role for role in roles if (self.folder / role / "config.json").exists()}
         data = test_data(self.dataset, self.recipe.data)
         metrics = evaluate.test(folders, data, self.setting.device.device, self.stage("test") / "samples", self.recipe.seed)

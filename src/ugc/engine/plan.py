@@ -23,7 +23,7 @@ def plan(run: Run) -> list[str]:
     """Lines for `ugc run --dry-run`."""
     recipe, s, cost = run.recipe, run.setting, run.cost
     space, trained = cost.space, recipe.steps.model_dump()
-    original = run.original_cost()
+    original = run.original_cost
     counts = run.about()["counts"]
     lines = [
         f"data     {run.dataset.name}: {counts['labelled']} pairs, {counts['unlabelled']} unlabelled, "
@@ -61,7 +61,7 @@ def reckoned(run: Run, stage: str) -> float:
         judge = sum(p.numel() for p in PatchGAN(s.judged_channels, s.patch).parameters())
     judge_bytes = ADAM * judge + COPIES * width * 2 * batch * (s.patch.ndf or 0) * s.size[0] * s.size[1] / 4
     if stage == "original":
-        return ADAM * run.original_cost().params + activations(None, original=True) + judge_bytes
+        return ADAM * run.original_cost.params + activations(None, original=True) + judge_bytes
     if stage == "supernet":
         return ADAM * run.cost(space.largest).params + activations(space.largest) + judge_bytes
     budget = run.budget

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ugc.core.clock import Clock
 from ugc.core.device import Device
+from ugc.core.files import write_text
 from ugc.core.log import Bar, read_log
 from ugc.losses.distillation import Look, OutputDistillation, summed
 from ugc.losses.reconstruction import l1
@@ -106,7 +107,7 @@ class Scoreboard:
         self.role, self.generation = "", 0
         self.rows: dict[str, dict[str, Any]] = {row["arch"]: row for row in read_log(path)}
         if path.exists():  # without the line that a kill left half-written
-            path.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()))
+            write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows.values()))
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, arch: Arch) -> float:
