@@ -38,7 +38,7 @@ from ugc.methods.original import Gan
 from ugc.methods.selection import Scoreboard, SelectionConfig, SupernetScore, planned, select
 from ugc.methods.ugc import Supernet
 from ugc.models.generator import Generator
-from ugc.nn.cost import Cost
+from ugc.nn.cost import Cost, total, trace
 from ugc.nn.shrink import recalibrate
 from ugc.search.budget import Budget, short
 from ugc.search.pareto import front
