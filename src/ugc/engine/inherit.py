@@ -9,7 +9,7 @@ from typing import Any
 from ugc.core.errors import UserError
 from ugc.core.files import read_json
 from ugc.data.labels import Split
-from ugc.engine.recipe import Recipe
+from ugc.engine.recipe import Recipe, flat
 
 # All of the recipe that decides the original and the supernet; what only search and stage 2 read may differ.
 FREE = ("name", "budget", "search", "steps.distill", "options.filter", "options.decay", "options.discriminators",
@@ -25,8 +25,6 @@ def take_over(source: Path, recipe: Recipe, split: Split, folder: Path) -> None:
     Raises:
         UserError: `source` has no finished supernet, or differs in something that made it.
     """
-    from ugc.engine.pipeline import flat
-
     if not (source / "stages" / "supernet" / "done.json").exists():
         raise UserError(f"--from {source}: no finished supernet there; expected a run folder that got past stage supernet")
     theirs, ours = flat(read_json(source / "recipe.json")), flat(recipe.model_dump(mode="json"))

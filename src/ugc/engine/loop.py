@@ -24,7 +24,7 @@ DEAD_STEPS = 200
 
 
 def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int, seed: int, schedule: str,
-          log_every: int, grids: int, grid: Callable[[Phase, Path], None]) -> None:
+          log_every: int, grids: int, grid: Callable[[Phase, Path], list[str]]) -> None:
     """Run a phase for `steps` steps, writing `log.jsonl`, `grid-*.png`, `state.pt`, at the end `done.json`.
 
     Raises:
@@ -38,6 +38,7 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
         start, spent = saved["step"], saved["seconds"]
         say(f"{title}: goes on at step {start} of {steps}")
     log, watch, began, saved_at = JsonLog(folder / "log.jsonl", start), Watch(title), time.monotonic(), time.monotonic()
+    rows: list[str] = []
     show = {math.ceil(steps * (i + 1) / grids) for i in range(grids)}
 
     def save(step: int) -> None:
@@ -59,7 +60,7 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
                     log.write(step, {**numbers(losses), "lr": factor})
                 bar.advance(note=brief(losses) if step % log_every == 0 else "")
                 if step + 1 in show:
-                    grid(phase, folder / f"grid-{step + 1:08d}.png")
+                    rows = grid(phase, folder / f"grid-{step + 1:08d}.png")
                 if time.monotonic() - saved_at > SAVE_SECONDS and step + 1 < steps:
                     save(step + 1)
                     saved_at = time.monotonic()
@@ -68,7 +69,7 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
             raise
     save(steps)
     write_json(folder / "done.json", {"steps": steps, "seconds": round(spent + time.monotonic() - began, 1),
-                                      "warnings": watch.warnings})
+                                      "warnings": watch.warnings, "rows": rows})
 
 
 def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from ugc.engine.inherit import take_over
 from ugc.engine.loop import train
 from ugc.engine.pictures import in_batches, sheet
 from ugc.engine.plots import pareto_plot
-from ugc.engine.recipe import Recipe
+from ugc.engine.recipe import Recipe, flat
 from ugc.engine.report import write_report
 from ugc.export.saved import load_net, load_tensors, save_net, save_tensors
 from ugc.methods.method import METHODS, Method, Phase, Selection, Setting
@@ -196,22 +197,25 @@ class Run:
                  "direction": self.recipe.data.direction, "recipe": digest(self.recipe.model_dump(mode="json"))}
         save_net(net, self.folder / role, self.recipe.family, role, self.setting.size, about)
 
-    def grid(self, phase: Phase, path: Path) -> None:
-        """What the nets make of eight held-out sources: first row the sources, then one row a net."""
+    def grid(self, phase: Phase, path: Path) -> list[str]:
+        """What the nets make of eight held-out sources: the sources, then one row a net; returns the nets' names."""
         sources = self.stream.validation()[:8]
-        rows = [sources.cpu()]
+        rows, names = [sources.cpu()], []
         for role, net in phase.nets().items():
             if role != "supernet":
                 copy = type(net)(net.config).to(sources.device)
                 copy.load_state_dict(net.state_dict())
+                names.append(role)
                 rows.append(in_batches(recalibrate(copy, self.calibration()[:64].split(16)), sources))
         sheet(rows, path)
+        return names
 
     # ---- search ----
 
     def search(self) -> None:
         """Choose G*, the deep and the wide teacher; leave `choice.json`, `pareto.json` and its plot. UGC Sec. 3.2."""
         config: SelectionConfig = self.recipe.search
+        began = time.monotonic()
         net = load_net(self.folder / "supernet")[0].to(self.setting.device.device)
         score = SupernetScore(net, self.stream.validation()[: config.validation],
                               self.stream.calibration(config.recalibrate), self.setting.l_od(), config.score,
@@ -224,7 +228,7 @@ class Run:
         rows = list(board.rows.values())
         write_json(folder / "pareto.json", {"rows": rows, "front": front(rows), "chosen": board.rows[chosen.student.text]})
         pareto_plot(folder / "pareto.json")
-        write_json(folder / "done.json", {"scored": len(rows)})
+        write_json(folder / "done.json", {"scored": len(rows), "seconds": round(time.monotonic() - began, 1)})
 
     def write_choice(self, chosen: Selection, notes: tuple[str, ...], rows: dict[str, Any]) -> None:
         """`choice.json`: the three architectures, their costs and scores, and what was clipped."""
@@ -254,10 +258,14 @@ class Run:
         """Read the test split, once; write `metrics.json` and sample pictures."""
         roles = ("original", "student", "deep_teacher", "wide_teacher", "largest")
         folders = {role: self.folder / role for role in roles if (self.folder / role / "config.json").exists()}
+        began = time.monotonic()
         data = test_data(self.dataset, self.recipe.data)
         metrics = evaluate.test(folders, data, self.setting.device.device, self.stage("test") / "samples", self.recipe.seed)
+        if "original" not in folders:  # left out of this run: its cost is known all the same
+            metrics["rows"] = {"original": vars(self.original_cost), **metrics["rows"]}
         write_json(self.folder / "metrics.json", metrics)
-        write_json(self.stage("test") / "done.json", {"test_images": len(data)})
+        seconds = round(time.monotonic() - began, 1)
+        write_json(self.stage("test") / "done.json", {"test_images": len(data), "seconds": seconds})
 
 
 def check_same(recipe: Recipe, folder: Path) -> None:
@@ -274,10 +282,3 @@ def check_same(recipe: Recipe, folder: Path) -> None:
         raise UserError(f"--out {folder}: is a file; expected a folder to make")
     elif folder.exists() and any(folder.iterdir()) and not (folder / "labels.txt").exists():
         raise UserError(f"--out {folder}: holds files that are no run; choose a new or an empty folder")
-
-
-def flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested tables as `a.b.c` -> value."""
-    if not isinstance(data, dict) or not data:
-        return {prefix: data}
-    return {k: v for key, value in data.items() for k, v in flat(value, f"{prefix}.{key}" if prefix else key).items()}

@@ -97,3 +97,10 @@ class Recipe(Config):
 
         with torch.device("meta"):
             family(config).check_size(self.data.size)
+
+
+def flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested tables as `a.b.c` -> value."""
+    if not isinstance(data, dict) or not data:
+        return {prefix: data}
+    return {k: v for key, value in data.items() for k, v in flat(value, f"{prefix}.{key}" if prefix else key).items()}

@@ -219,7 +219,8 @@ def _training(record: Record) -> Html | None:
     for stage in record.stages:
         panels, grids = curves(record, stage), record.grids(stage)
         if panels or grids:
-            parts += [tag("h3", stage), tag("div", panels, class_="curves") if panels else None, _strip(stage, grids)]
+            rows = (record.done(stage) or {}).get("rows") or []
+            parts += [tag("h3", stage), tag("div", panels, class_="curves") if panels else None, _strip(stage, grids, rows)]
     if not parts:
         return None
     lead = ("Parts of the losses, weighted as they were summed, smoothed; the scale is logarithmic where they range far. "
@@ -227,7 +228,7 @@ def _training(record: Record) -> Html | None:
     return _section("Training", lead, parts)
 
 
-def _strip(stage: str, grids: list[tuple[int, Path]]) -> Html | None:
+def _strip(stage: str, grids: list[tuple[int, Path]], rows: list[str]) -> Html | None:
     if not grids:
         return None
     last = len(grids) - 1
@@ -235,8 +236,8 @@ def _strip(stage: str, grids: list[tuple[int, Path]]) -> Html | None:
     figures = [tag("figure", tag("figcaption", f"step {grids[i][0]:,}"),
                    light_picture(grids[i][1], f"{stage}, samples at step {grids[i][0]}")) for i in kept]
     some = f", {len(figures)} of {len(grids)}" if len(figures) < len(grids) else ""
-    return fold(f"Samples during training ({stage}{some})", tag("p", "Held-out sources in the first row, then one row a "
-                "net.", class_="soft"), tag("div", figures, class_="strip"))
+    return fold(f"Samples during training ({stage}{some})", tag("p", f"Held-out sources in the first row, below "
+                f"them {', '.join(rows) or 'one row a net'}.", class_="soft"), tag("div", figures, class_="strip"))
 
 
 def _labels(record: Record) -> Html | None:
