@@ -273,11 +273,11 @@ def test_published_sizes_of_the_supernets(name):
     ("pix2pix-resnet", [8, 16, 16, 8, 8, 8, 32, 64], [2, 2, 2, 2], ("17.3", None, "0.63")),
     ("pix2pix-resnet", [64, 64, 64, 40, 64, 48, 64, 64], [0, 0, 0, 0], ("17.3", None, "1.74")),
     ("pix2pix-resnet", [64, 64, 64, 56, 64, 64, 48, 56], [1, 2, 0, 0], ("29.7", None, "4.5")),
-    ("pix2pix-resnet", [16] * 8, [0] * 4, "1.41", "0.955", "0.137"),
-    ("pix2pix-resnet", [32] * 8, [1] * 4, "9.76", None, None),
+    ("pix2pix-resnet", [16] * 8, [0] * 4, ("1.41", "0.955", "0.137")),
+    ("pix2pix-resnet", [32] * 8, [1] * 4, ("9.76", None, None)),
     ("pix2pix-unet", [16, 8, 8, 8], [1, 2, 0, 2, 1, 0, 0, 2, 1, 0, 2, 1, 2, 2], ("0.868", "0.558", "1.503")),
     ("pix2pix-unet", [8, 16, 24, 8], [1, 0, 1, 2, 0, 1, 1, 2, 1, 0, 2, 0, 1, 0], ("1.280", "0.655", "2.030")),
-    ("pix2pix-unet", [64] * 4, [0] * 14, "18.14", "6.048", "54.414")])
+    ("pix2pix-unet", [64] * 4, [0] * 14, ("18.14", "6.048", "54.414"))])
 def test_members_that_the_lineage_lists(name, widths, depths, listed):
     """macs_paper and macs in G, params in M, to the digits printed."""
     arch = members(name, widths, depths)

@@ -1,0 +1,274 @@
+"""Laws of every method, by registry: who moves, what is logged, resume, hidden labels."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from ugc.core.clock import Clock
+from ugc.data.stream import Batch, Rows, Stream, TrainData
+from ugc.methods.method import METHODS, Selection, Setting
+from ugc.search.budget import Budget
+from ugc.training.player import Player
+
+CLOCK = Clock(3)
+
+OPTIONS = {  # ways to run a method beside its defaults; a new method is run with its defaults anyway
+    "ugc": [{"filter": "quality"}, {"filter": "off"}, {"discriminators": "shared"}, {"order": "paper"},
+            {"sample": "uniform"}, {"every": 2}, {"every": 2, "order": "paper", "discriminators": "shared"},
+            {"nas_ssl": False}, {"finetune_ssl": False}, {"nas": False}, {"decay": 0.5}]}
+CASES = [(name, options) for name in METHODS for options in ({}, *OPTIONS.get(name, []))]
+every_case = pytest.mark.parametrize("name, options", CASES, ids=[f"{n}-{o}" for n, o in CASES])
+every_method = pytest.mark.parametrize("name", list(METHODS))
+# batch norm: the buffers must keep still, too
+FAMILY = {"family": "pix2pix-unet", "norm": "batch", "levels": 3, "depths": (0, 1)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models():
+    """Cost models are functions of the config: made once here, for time."""
+    made, make = {}, Setting.cost_model
+
+    def cost_model(self, config):
+        key = (self.family, config.model_dump_json(), self.size)
+        return made[key] if key in made else made.setdefault(key, make(self, config))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Setting, "cost_model", cost_model)
+        yield
+
+
+@pytest.fixture
+def stages(method_of, batch_of):
+    """stages(name, options) -> (stage, make) of each training stage; make() gives a fresh phase every time."""
+
+    def of(name, options=None):
+        method = method_of(name, options, **FAMILY)
+        inherited = {}
+        for stage in method.stages(method.config):
+            if stage == "search":
+                space = inherited["supernet"].space
+                small = space.smallest.having({c.name: c.values[1] for c in space.choices if c.is_depth})
+                wide = space.largest.having({c.name: 0 for c in space.choices if c.is_depth})
+                inherited["selection"] = Selection(small, space.largest, wide)
+                continue
+            if "selection" not in inherited:
+                model = method.setting.cost_model(method.setting.config)
+                budget = Budget.parse("8x", model(model.space.largest))
+                if (chosen := method.select_by_rule(budget)) is not None:
+                    inherited["selection"] = chosen
+
+            yield stage, partial(fresh, method, stage, dict(inherited))
+            if stage == "supernet":
+                phase = fresh(method, stage, inherited)
+                phase.step(batch_of(99), CLOCK)
+                inherited["supernet"] = phase.nets()["supernet"]
+                inherited["D"] = phase.players["D"].net.state_dict()
+
+    return of
+
+
+def fresh(method, stage, inherited):
+    return method.phase(stage, copy.deepcopy(inherited))
+
+
+def bits(value):
+    """Anything that a state holds, as something whose equality is that of the bits."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, tuple(value.shape), value.detach().contiguous().numpy().tobytes()
+    if isinstance(value, dict):
+        return {k: bits(v) for k, v in value.items()}
+    return [bits(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def weights(player):
+    return bits(dict(player.net.named_parameters()))
+
+
+@every_case
+def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, options):
+    for _stage, make in stages(name, options):
+        phase = make()
+        for step in range(3):
+            before = bits(phase.state()["players"])
+            moved = {n: weights(p) for n, p in phase.players.items()}
+            named = {key.split("/")[0] for key in phase.step(batch_of(step), CLOCK.at(step))}
+            after = bits(phase.state()["players"])
+            assert named and named <= set(phase.players)
+            for player in phase.players:
+                if player in named:
+                    assert weights(phase.players[player]) != moved[player], player
+                else:  # not a bit of weights, running statistics or optimiser
+                    assert after[player] == before[player], player
+            rests = "student" in phase.players and step % options.get("every", 1) != 0
+            assert named == ({"student"} if rests else set(phase.players))
+
+
+@every_method
+def test_what_is_inherited_keeps_still(method_of, batch_of, name):
+    """Stage 2 works on copies: the supernet and its D do not move by a bit."""
+    method = method_of(name, **FAMILY)
+    if "supernet" not in method.stages(method.config):
+        before = bits(method.phase(method.stages(method.config)[0], {}).state())
+        assert before == bits(method.phase(method.stages(method.config)[0], {}).state())  # fresh weights: the seed's
+        return
+    first = method.phase("supernet", {})
+    first.step(batch_of(0), CLOCK)
+    supernet, D = first.nets()["supernet"], first.players["D"].net.state_dict()
+    space = supernet.space
+    phase = method.phase("distill", {"supernet": supernet, "D": D,
+                                     "selection": Selection(space.smallest, space.largest, space.largest)})
+    before, before_D = bits(supernet.state_dict()), bits(D)
+    assert [bits(phase.players[k].net.state_dict()) for k in ("D_deep", "D_wide")] == [before_D] * 2
+    phase.step(batch_of(1), CLOCK)
+    assert bits(supernet.state_dict()) == before and bits(D) == before_D
+    teachers = [bits(phase.players[k].net.state_dict()) for k in ("deep", "wide")]
+    assert teachers[0] == teachers[1]  # equal archs, equal D: nothing but the arch tells the teachers apart
+
+
+@every_case
+def test_the_logged_parts_add_up_to_what_was_differentiated(stages, batch_of, monkeypatch, name, options):
+    handed = {}
+    learn = Player.learn
+
+    def watched(self, losses):
+        def counted():
+            for loss in losses:
+                handed[id(self)] = handed.get(id(self), 0.0) + float(loss.detach())
+                yield loss
+
+        learn(self, counted())
+
+    monkeypatch.setattr(Player, "learn", watched)
+    for _stage, make in stages(name, options):
+        phase = make()
+        for step in range(2):
+            handed.clear()
+            losses = phase.step(batch_of(step), CLOCK.at(step))
+            assert all(value.dim() == 0 and not value.requires_grad for value in losses.values())
+            learnt = {n for n, p in phase.players.items() if id(p) in handed}
+            assert learnt == {key.split("/")[0] for key in losses}
+            for player in learnt:
+                logged = sum(float(v) for k, v in losses.items() if k.startswith(player + "/"))
+                assert logged == pytest.approx(handed[id(phase.players[player])], rel=2e-6), player
+
+
+def through_a_file(state, path):
+    torch.save(state, path)
+    return torch.load(path, weights_only=True)
+
+
+@every_case
+def test_resumed_equals_uninterrupted_to_the_last_bit(stages, batch_of, tmp_path, name, options):
+    for _stage, make in stages(name, options):
+        straight, logged = make(), []
+        for step in range(4):
+            for player in straight.players.values():
+                player.set_lr(1 - step / 4)
+            logged.append(straight.step(batch_of(step), CLOCK.at(step)))
+            if step == 1:
+                kept = through_a_file(straight.state(), tmp_path / "checkpoint.pt")
+        resumed = make()
+        resumed.restore(kept)
+        for step in (2, 3):
+            for player in resumed.players.values():
+                player.set_lr(1 - step / 4)
+            assert bits(dict(resumed.step(batch_of(step), CLOCK.at(step)))) == bits(dict(logged[step]))
+        assert bits(resumed.state()) == bits(straight.state())
+
+
+@every_method
+def test_a_step_is_a_function_of_batch_and_clock(stages, batch_of, name):
+    """Global random states play no part, and another seed of the clock tells."""
+    for _stage, make in stages(name):
+        ends = []
+        for torch_seed in (1, 2):
+            torch.manual_seed(torch_seed), np.random.seed(torch_seed)  # noqa: NPY002
+            phase = make()
+            phase.step(batch_of(0), CLOCK)
+            ends.append(bits(phase.state()))
+        assert ends[0] == ends[1]
+
+
+# Hidden labels
+
+
+def training_data(hide, seed=0):
+    """8 pictures of which A = {1, 4}: every other target is what `hide` makes of it."""
+    rng = np.random.default_rng(seed)
+    sources, targets = (rng.uniform(-1, 1, (8, 36, 36, 1)).astype(np.float32) for _ in range(2))
+    a, u, v = np.array([1, 4]), np.array([0, 2, 5, 6]), np.array([3, 7])
+    targets[[*u, *v]] = hide(targets[[*u, *v]])
+    return TrainData(Rows(sources, a), Rows(targets, a), Rows(sources, u), Rows(sources, v), (32, 32), flip=True)
+
+
+@every_case
+def test_hidden_labels_are_hidden(stages, name, options):
+    """NaN in all targets that the split hides: every loss stays finite, and not a bit changes."""
+    for _stage, make in stages(name, options):
+        ends = []
+        for hide in (lambda y: y, lambda y: np.full_like(y, np.nan)):
+            stream = Stream(training_data(hide), 2, torch.device("cpu"))
+            assert stream.calibration().isfinite().all() and stream.validation().isfinite().all()
+            phase = make()
+            for step in range(4):
+                losses = phase.step(stream.batch(CLOCK.at(step)), CLOCK.at(step))
+                assert all(value.isfinite() for value in losses.values()), losses
+            assert all(t.isfinite().all() for p in phase.players.values() for t in p.net.state_dict().values())
+            ends.append(bits(phase.state()))
+        assert ends[0] == ends[1]
+
+
+@every_method
+def test_the_test_for_hidden_labels_can_see(stages, batch_of, name):
+    """NaN in a target of A does reach the losses: the test above is not blind."""
+    for _stage, make in stages(name):
+        batch = batch_of(0)
+        batch.target[0, 0, 3, 3] = float("nan")
+        assert not all(value.isfinite() for value in make().step(batch, CLOCK).values())
+
+
+@every_case
+def test_without_unlabelled_sources(stages, batch_of, name, options):
+    """U empty: the mean of nothing is NaN, and must not come in."""
+    for _stage, make in stages(name, options):
+        phase = make()
+        for step in range(2):
+            losses = phase.step(batch_of(step, m=0), CLOCK.at(step))
+            assert all(value.isfinite() for value in losses.values())
+            assert not any("/U." in key for key in losses)
+        assert all(t.isfinite().all() for p in phase.players.values() for t in p.net.state_dict().values())
+
+
+@every_method
+def test_unequal_numbers_of_pairs_and_sources(stages, batch_of, name):
+    for _stage, make in stages(name):
+        losses = make().step(batch_of(0, n=1, m=3), CLOCK)
+        assert all(value.isfinite() for value in losses.values())
+
+
+@every_method
+def test_it_ends_in_the_net_it_promises(method_of, stages, name):
+    roles = [role for _, make in stages(name) for role in make().nets()]
+    assert METHODS[name].result() in roles
+    assert METHODS[name].name == name
+    assert method_of(name).steps(method_of(name).stages(method_of(name).config)[-1],
+                                 {"original": 5, "supernet": 6, "distill": 7}) in (5, 6, 7)
+
+
+def test_the_nets_of_a_phase_are_those_that_learn(stages, batch_of):
+    for _stage, make in stages("ugc"):
+        phase = make()
+        before = {role: bits(net.state_dict()) for role, net in phase.nets().items()}
+        phase.step(batch_of(0), CLOCK)
+        after = {role: bits(net.state_dict()) for role, net in phase.nets().items()}
+        assert all(after[role] != before[role] for role in before)
+
+
+def test_batches_have_what_the_methods_are_promised():
+    """What the stream hands out is what these tests hand out."""
+    batch = Stream(training_data(lambda y: y), 2, torch.device("cpu")).batch(CLOCK)
+    assert isinstance(batch, Batch)
+    assert batch.source.shape == batch.target.shape == batch.unlabelled.shape == (2, 1, 32, 32)
