@@ -37,7 +37,6 @@ from ugc.export.saved import load_net, load_tensors, save_net, save_tensors
 from ugc.methods.method import METHODS, Method, Phase, Selection, Setting
 from ugc.methods.original import Gan
 from ugc.methods.selection import Scoreboard, SelectionConfig, SupernetScore, planned, select
-from ugc.methods.ugc import Supernet
 from ugc.models.generator import Generator
 from ugc.nn.cost import Cost, total, trace
 from ugc.nn.shrink import recalibrate
@@ -162,10 +161,9 @@ class Run:
     def train(self, name: str) -> None:
         """Train one stage, then save its nets, batch norm recalibrated."""
         phase: Phase = Gan(self.setting) if name == "original" else self.method.phase(name, self.inherited(name))
-        if isinstance(phase, Supernet):
-            say(phase.L_OD.text)
-            note = {"text": phase.L_OD.text, **phase.L_OD.provenance}
-            write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), "distillation": note})
+        if about := phase.about():
+            say(about["text"])
+            write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), "distillation": about})
         folder = self.stage(name)
         train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
               schedule=self.recipe.optimiser.schedule, log_every=self.recipe.log_every, grids=self.recipe.grids,
@@ -174,8 +172,8 @@ class Run:
             if role != "supernet":  # whose own statistics are never read
                 recalibrate(net, self.calibration().split(16))
             self.save(net, role)
-        if isinstance(phase, Supernet):
-            save_tensors(phase.D.net.state_dict(), folder / "D.safetensors")
+        for what, tensors in phase.left().items():
+            save_tensors(tensors, folder / f"{what}.safetensors")
         (folder / "state.pt").unlink(missing_ok=True)
 
     def inherited(self, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
     return net.eval(), config
 
 
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write tensors as safetensors, whole or not at all."""
     with atomic(path) as file:
         file.write(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))

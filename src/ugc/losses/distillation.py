@@ -92,10 +92,10 @@ class OutputDistillation:
         return f"L_OD on {name}: " + ", ".join(f"{k} {v:g}" for k, v in self.weights.items() if v)
 
     @property
-    def provenance(self) -> dict[str, object]:
-        """Backbone, digest of its weights, and the weights of the terms, as plain data."""
+    def about(self) -> dict[str, object]:
+        """Backbone, digest of its weights, and the weights of the terms, as plain data with a line of text."""
         digest = self.backbone.weights_digest if self.backbone else None
-        return {"backbone": self.backbone.name if self.backbone else "none", "weights_sha256": digest,
+        return {"text": self.text, "backbone": self.backbone.name if self.backbone else "none", "weights_sha256": digest,
                 "lambdas": self.weights, "ssim_form": self.config.ssim_form}
 
     def look(self, image: Tensor) -> Look:

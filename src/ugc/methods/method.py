@@ -57,6 +57,14 @@ class Phase(ABC):
     def nets(self) -> dict[str, Generator]:
         """The networks that the stage trains, by role, each with its own copy of the weights where it shares them."""
 
+    def about(self) -> dict[str, Any]:
+        """What people should know of this phase's losses, as plain data with a line of `text`; {} where nothing."""
+        return {}
+
+    def left(self) -> dict[str, Mapping[str, Tensor]]:
+        """Weights beside the nets that later stages inherit, by name (`D`)."""
+        return {}
+
     def extra(self) -> dict[str, Tensor]:
         """State beside the players', for checkpoints."""
         return {}

@@ -86,6 +86,12 @@ class Supernet(Phase):
         self.G.learn(sandwich())
         return losses
 
+    def about(self) -> dict[str, Any]:
+        return self.L_OD.about
+
+    def left(self) -> dict[str, Mapping[str, Tensor]]:
+        return {"D": self.D.net.state_dict()}
+
     def draw(self, clock: Clock) -> Arch:
         """The architecture of G_r at this step."""
         rng = clock.rng("arch")
@@ -201,6 +207,9 @@ class Distill(Phase):
     def nets(self) -> dict[str, Generator]:
         players = {"student": self.student, **{f"{k}_teacher": T for k, T in self.T.items()}}
         return {name: p.net for name, p in players.items()}
+
+    def about(self) -> dict[str, Any]:
+        return self.L_OD.about
 
     def extra(self) -> dict[str, Tensor]:
         return dict(self.D_EMA)
