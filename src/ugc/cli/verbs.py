@@ -22,7 +22,7 @@ from ugc.engine.recipe import Recipe
 from ugc.models.generator import FAMILIES, Generator
 from ugc.nn.arch import Arch
 from ugc.nn.cost import total, trace
-from ugc.recipes.table import TABLE, parsed, recipe
+from ugc.recipes.table import TABLE, YOURS, parsed, recipe
 from ugc.search.budget import short
 
 IN_DATA = ("size", "labels", "direction")
@@ -65,10 +65,13 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
             **{k: v for k, v in given.items() if k in IN_RECIPE}}
     if options.steps is not None:
         data["steps"] = dict.fromkeys(("original", "supernet", "distill"), options.steps)
-    path = Path(str(data["data"]["path"])).expanduser()
-    if data["data"]["path"] not in DATASETS and path.is_dir():
-        data["data"]["path"] = str(path.resolve())
-    return Recipe.parse(data, "ugc run").with_settings(options.set).resolved()
+    chosen = Recipe.parse(data, "ugc run").with_settings(options.set)
+    if chosen.data.path == YOURS:
+        raise UserError(f"recipe {options.what} runs on your copy of the data: add --set data.path=FOLDER")
+    path = Path(chosen.data.path).expanduser()
+    if chosen.data.path not in DATASETS and path.is_dir():
+        chosen = chosen.with_settings([f"data.path={json.dumps(str(path.resolve()))}"])
+    return chosen.resolved()
 
 
 def show(options: argparse.Namespace) -> None:

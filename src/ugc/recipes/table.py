@@ -27,17 +27,20 @@ def sans2serif(original: int, supernet: int, distill: int, population: int, gene
                        "random": 64, "parents": 0.25}}
 
 
+YOURS = "FOLDER"  # stands for a path that the user gives
+
 # ---- the paper's runs: pix2pix on your copy of the data ----
 
 
 def paper(family: str, labels: float, budget: str, steps: int, batch: int, direction: str = "AtoB") -> dict[str, Any]:
-    return {"data": {"path": "FOLDER", "size": 256, "labels": labels, "direction": direction, "unlabelled": "hidden"},
+    return {"data": {"path": YOURS, "size": 256, "labels": labels, "direction": direction, "unlabelled": "hidden"},
             "family": family, "base": 64, "budget": budget, "batch": batch,
             "steps": {"original": steps, "supernet": steps, "distill": steps},
             "distillation": {"backbone": "vgg16"}}
 
 
-E2S, CITY = 600_000, 560_000  # images of the lineage's 200 and 750 epochs over batch, rounded: 48k / 4, 2,975 / 4
+# Steps of OMGD's lengths at batch 4, rounded: 200 epochs of 47,977 images, 750 of 2,975.
+E2S, CITY = 2_400_000, 560_000
 
 TABLE: dict[str, dict[str, Any]] = {
     #                                     original  supernet  distill  population  generations
