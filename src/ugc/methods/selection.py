@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ugc.core.clock import Clock
 from ugc.core.device import Device
+from ugc.core.errors import UserError
 from ugc.core.files import write_text
 from ugc.core.log import Bar, read_log
 from ugc.losses.distillation import Look, OutputDistillation, summed
@@ -27,7 +28,7 @@ from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
 from ugc.nn.shrink import recalibrate
-from ugc.search.budget import Budget
+from ugc.search.budget import Budget, short
 from ugc.search.evolution import SearchConfig, evolve
 from ugc.search.region import Region, spread
 from ugc.search.teachers import teacher_regions
@@ -40,12 +41,14 @@ class SelectionConfig(SearchConfig):
     """validation: images of V (at most 10 % of U). recalibrate: sources for batch norm. random: nets drawn for the front.
 
     score: `l_od` (default), or `l1` or `ssim` to the largest net's pictures.
+    student: an arch's text, such as a point of the front: taken as G* instead of a search for it.
     """
 
     validation: int = 256
     recalibrate: int = 256
     random: int = 64
     score: Literal["l_od", "l1", "ssim"] = "l_od"
+    student: str = ""
 
 
 class SupernetScore:
@@ -159,7 +162,14 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
         return budget.of(cost(arch))
 
     budget.check_reachable(cost(space.smallest))
-    student = board.search("student", Region(space, limited, 0.0, budget.limit), config, clock)
+    if config.student:
+        student = space.parse(config.student)
+        if not budget.holds(cost(student)):
+            raise UserError(f"search.student: that net has {short(limited(student))} {budget.key}, above the budget "
+                            f"{budget.text} ({short(budget.limit)}); raise --budget")
+        board.all("student", [student])
+    else:
+        student = board.search("student", Region(space, limited, 0.0, budget.limit), config, clock)
     regions = teacher_regions(space, macs_paper, student)
     deep = board.search("deep", regions.deep, config, clock)
     wide = board.search("wide", regions.wide, config, clock)
