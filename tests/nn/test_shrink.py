@@ -1,0 +1,79 @@
+"""Recalibration of batch norm."""
+
+import pytest
+import torch
+
+from ugc.models.generator import FAMILIES, shrink
+from ugc.nn.elastic import ElasticBatchNorm
+from ugc.nn.shrink import recalibrate
+
+
+def pictures(seed, n=2):
+    return torch.empty(n, 3, 32, 32).uniform_(-1, 1, generator=torch.Generator().manual_seed(seed))
+
+
+def unet():
+    cls = FAMILIES["pix2pix-unet"]
+    net = cls(cls.config_for((32, 32), base=8)).init(torch.Generator().manual_seed(0))
+    return shrink(net, net.space.smallest.having({"d.down2": 1}))
+
+
+def test_statistics_are_the_mean_of_the_batches():
+    net, batches = unet(), [pictures(seed) for seed in range(4)]
+    seen = {}
+
+    def watch(layer, args):
+        seen.setdefault(layer, []).append((args[0].double().mean((0, 2, 3)), args[0].double().var((0, 2, 3))))
+
+    norms = [m for m in net.modules() if isinstance(m, ElasticBatchNorm)]
+    handles = [m.register_forward_pre_hook(watch) for m in norms]
+    assert recalibrate(net, iter(batches)) is net and not net.training
+    for handle in handles:
+        handle.remove()
+    assert len(norms) > 5
+    for layer in norms:
+        means, variances = zip(*seen[layer])
+        assert len(means) == 4
+        torch.testing.assert_close(layer.running_mean.double(), torch.stack(means).mean(0), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(layer.running_var.double(), torch.stack(variances).mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_it_forgets_what_was_there_and_repeats():
+    """Whatever the buffers held before, the same batches give the same statistics, and no weight moves."""
+    net, batches = unet(), [pictures(seed) for seed in range(3)]
+    weights = {k: p.detach().clone() for k, p in net.named_parameters()}
+    first = {k: v.clone() for k, v in recalibrate(net, batches).state_dict().items()}
+    for buffer in net.buffers():
+        buffer.fill_(7.0)
+    again = recalibrate(net, batches).state_dict()
+    assert all(torch.equal(v, first[k]) for k, v in again.items())
+    assert all(torch.equal(p, weights[k]) for k, p in net.named_parameters())
+    assert not any(m._forward_pre_hooks for m in net.modules())  # nothing is left hanging on the layers
+
+
+def test_with_one_batch_eval_is_train():
+    """Statistics of the very batch: eval gives train's picture, but for the unbiased variance."""
+    net, x = unet(), pictures(0, n=8)
+    with torch.no_grad():
+        trained = net.train()(x)
+        torch.testing.assert_close(recalibrate(net, [x])(x), trained, rtol=0, atol=0.02)
+
+
+def test_hooks_go_when_a_batch_fails():
+    net = unet()
+    with pytest.raises(RuntimeError):
+        recalibrate(net, [torch.zeros(1, 1, 1, 1)])
+    assert not any(m._forward_pre_hooks for m in net.modules())
+
+
+def test_a_net_without_batch_norm_is_untouched():
+    cls = FAMILIES["pix2pix-resnet"]
+    net = cls(cls.config_for((32, 32), base=8)).init(torch.Generator().manual_seed(0))
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+
+    def none():
+        pytest.fail("the batches were read")
+        yield
+
+    assert recalibrate(net, none()) is net and not net.training
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())

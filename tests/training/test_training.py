@@ -1,0 +1,121 @@
+"""Players and schedules."""
+
+import pytest
+import torch
+from torch import nn
+
+from ugc.core.device import Device
+from ugc.training.player import OptimiserConfig, Player
+from ugc.training.schedules import SCHEDULES
+
+FP32 = Device(torch.device("cpu"), "fp32")
+
+
+def player(seed=0, device=FP32, **config):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    return Player(net, OptimiserConfig(**config), device)
+
+
+X = torch.linspace(-1, 1, 15, dtype=torch.float64).view(5, 3)
+
+
+def weights(p):
+    return torch.cat([w.detach().flatten() for w in p.net.parameters()])
+
+
+def test_learning_is_adam():
+    one, other = player(lr=0.01, betas=(0.3, 0.9)), player()
+    plain = torch.optim.Adam(other.net.parameters(), lr=0.01, betas=(0.3, 0.9), fused=False, foreach=False)
+    for _ in range(5):
+        one.learn([one(X).square().mean()])
+        plain.zero_grad()
+        other.net(X).square().mean().backward()
+        plain.step()
+    torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=1e-13)
+
+
+def test_several_losses_are_their_sum_one_graph_at_a_time():
+    one, other, alive = player(), player(), []
+
+    def losses():
+        for power in (1, 2, 3):
+            alive.append(power)
+            yield one(X).pow(power).mean()
+
+    one.learn(losses())
+    y = other(X)
+    other.learn([y.mean() + y.pow(2).mean() + y.pow(3).mean()])
+    assert alive == [1, 2, 3]
+    torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=1e-12)
+    for a, b in zip(one.optimiser.state.values(), other.optimiser.state.values()):
+        torch.testing.assert_close(a["exp_avg"], b["exp_avg"], rtol=1e-12, atol=1e-16)
+
+
+def test_nobody_else_learns():
+    """A loss through two players moves the one that learns; no gradient stays behind in either."""
+    G, D = player(1), player(2)
+    before = weights(D)
+    G.learn([D.net[2](D.net[1](D.net[0](X * G(X)))).mean()])
+    assert torch.equal(weights(D), before)
+    assert all(p.grad is None for who in (G, D) for p in who.net.parameters())
+    assert not D.optimiser.state
+
+
+def test_a_parameter_out_of_the_graph_and_a_frozen_one_keep_still():
+    p = player()
+    before = [w.detach().clone() for w in p.net.parameters()]
+    p.learn([p.net[0](X).square().mean()])
+    after = list(p.net.parameters())
+    assert not torch.equal(after[0], before[0]) and torch.equal(after[2], before[2])
+    net = nn.Linear(3, 1)
+    net.bias.requires_grad_(False)
+    frozen = Player(net, OptimiserConfig(), FP32)
+    bias = net.bias.clone()
+    frozen.learn([frozen(X.float()).mean()])
+    assert len(frozen.own) == 1 and torch.equal(net.bias, bias)
+
+
+def test_no_loss_no_move():
+    p = player()
+    before = weights(p)
+    p.learn([])
+    assert torch.equal(weights(p), before)
+
+
+def test_the_rate_is_a_factor_of_the_configured_one():
+    p = player(lr=0.5)
+    for _ in range(2):  # not of the last one
+        p.set_lr(0.1)
+    assert [g["lr"] for g in p.optimiser.param_groups] == [0.05]
+    p.set_lr(0.0)
+    before = weights(p)
+    p.learn([p(X).mean()])
+    assert torch.equal(weights(p), before)
+
+
+def test_a_restored_player_goes_on(tmp_path):
+    one = player(lr=0.1)
+    for _ in range(3):
+        one.learn([one(X).square().mean()])
+    torch.save(one.state(), tmp_path / "p.pt")
+    other = player(seed=9, lr=0.1)
+    other.restore(torch.load(tmp_path / "p.pt", weights_only=True))
+    assert torch.equal(weights(one), weights(other))
+    for p in (one, other):
+        p.learn([p(X).square().mean()])
+    assert torch.equal(weights(one), weights(other))
+
+
+def test_the_net_runs_in_the_devices_precision():
+    net = nn.Linear(3, 1)
+    p = Player(net, OptimiserConfig(), Device(torch.device("cpu"), "bf16"))
+    assert p(X.float()).dtype == torch.bfloat16 and net.weight.dtype == torch.float32 and p.scaler is None
+    p.learn([p(X.float()).float().mean()])
+
+
+@pytest.mark.parametrize("name, expected", [("linear", [1.0, 0.75, 0.5, 0.25, 0.0]), ("lineage", [1.0, 1.0, 1.0, 0.5, 0.0])])
+def test_schedules(name, expected):
+    assert [SCHEDULES[name](step, 100) for step in (0, 25, 50, 75, 100)] == pytest.approx(expected)
+    factors = [SCHEDULES[name](step, 37) for step in range(37)]
+    assert factors == sorted(factors, reverse=True) and min(factors) > 0
