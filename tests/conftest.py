@@ -1,13 +1,19 @@
 """What tests of several packages share: tiny settings of a method, random batches, float64 throughout."""
 
-from collections.abc import Callable
-from typing import Any
+import io
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from ugc.cli.main import main
 from ugc.core.device import Device
 from ugc.data.stream import Batch
 from ugc.losses.distillation import DistillationConfig
@@ -72,3 +78,105 @@ def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
     """`.float()` leaves float64 alone, so that losses, which leave half precision by it, can be checked in float64."""
     plain = torch.Tensor.float
     monkeypatch.setattr(torch.Tensor, "float", lambda self: self if self.dtype == torch.float64 else plain(self))
+
+
+# ---- whole runs on a few small pictures ----
+
+class Told(NamedTuple):
+    """What a command left: its exit status, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """The last line on stderr."""
+        return self.err.strip().splitlines()[-1]
+
+
+def run_ugc(*words: object) -> Told:
+    """`ugc WORDS` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return Told(code, out.getvalue(), err.getvalue())
+
+
+def make_pairs(root: Path, channels: tuple[int, int] = (3, 3), pairs: int = 8, alone: int = 12, test: int = 4,
+               seed: int = 0) -> Path:
+    """trainA trainB testA testB of 40x40: coarse coloured squares, and their negatives; `alone` sources have no target."""
+    rng = np.random.default_rng(seed)
+    for split, count, lone in (("train", pairs, alone), ("test", test, 0)):
+        for i in range(count + lone):
+            source = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+            for side, pixels, n in (("A", source, channels[0]), ("B", 255 - source, channels[1])):
+                if side == "A" or i < count:
+                    path = root / f"{split}{side}" / f"{i:02d}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(pixels if n == 3 else pixels[..., 0]).save(path)
+    return root
+
+
+TINY = ("--base", 8, "--size", 32, "--steps", 3, "--budget", "8x", "--device", "cpu", "--precision", "fp32",
+        *(word for setting in ("batch=2", "log_every=1", "grids=1", "distillation.backbone=none", "search.population=4",
+                               "search.generations=1", "search.random=2", "search.validation=4", "search.recalibrate=4")
+          for word in ("--set", setting)))
+
+
+@pytest.fixture(scope="session")
+def ugc_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache for all whole runs of the session."""
+    home = tmp_path_factory.mktemp("ugc-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UGC_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def ugc(ugc_home: Path) -> Callable[..., Told]:
+    """ugc("run", folder, ..) -> what it told; the cache is the session's."""
+    return run_ugc
+
+
+@pytest.fixture(scope="session")
+def pairs_in() -> Callable[..., Path]:
+    """pairs_in(folder, channels=(3, 3), pairs=8, alone=12, test=4): writes a small data set; see `make_pairs`."""
+    return make_pairs
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[object, ...]:
+    """The options that make `ugc run` small: base 8, 32x32, 3 steps a stage, a search of some forty nets."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 pairs, 12 sources without a target, 4 test pairs; colour to colour. Not to be changed."""
+    return make_pairs(tmp_path_factory.mktemp("data") / "squares")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, ugc: Callable[..., Told], tiny_data: Path) -> Path:
+    """A finished run folder: pix2pix-resnet, colour. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "resnet"
+    told = ugc("run", tiny_data, "--out", folder, *TINY)
+    assert told.code == 0, told.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run_unet(tmp_path_factory: pytest.TempPathFactory, ugc: Callable[..., Told]) -> Path:
+    """A finished run folder: pix2pix-unet, grey. Not to be changed."""
+    data = make_pairs(tmp_path_factory.mktemp("data") / "grey squares", channels=(1, 1))
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    told = ugc("run", data, "--out", folder, "--family", "pix2pix-unet", *TINY)
+    assert told.code == 0, told.err
+    return folder
