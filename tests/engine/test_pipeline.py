@@ -32,7 +32,6 @@ NARROW = ("--set", "generator.blocks=3", "--set", "generator.widths=[1,4,8]", "-
 PHASES = {"original": Gan, "supernet": Supernet, "distill": Distill}
 
 
-
 @pytest.fixture
 def finished(request):
     return request.getfixturevalue(request.param)
@@ -437,15 +436,29 @@ def test_from_after_the_data_set_has_changed(whole, ugc, tiny_data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_point_of_the_front_can_be_the_student(whole, ugc, tmp_path):
+    limit = limit_of(whole)
+    rows = of(whole / "stages/search/pareto.json")["rows"]
+    fitting = [row["arch"] for row in rows if row["macs_paper"] <= limit and row["role"] in ("ladder", "random")]
+    told = ugc("run", "--from", whole, "--out", tmp_path / "run", "--set", f"search.student={fitting[0]}",
+               "--until", "distill")
+    assert told.code == 0, told.err
+    assert of(tmp_path / "run/student/config.json")["arch"] == fitting[0]
+    dear = max(rows, key=lambda row: row["macs_paper"])["arch"]
+    told = ugc("run", "--from", whole, "--out", tmp_path / "dear", "--set", f"search.student={dear}", "--until", "distill")
+    assert told.code == 2 and "search.student" in told.last and "8x" in told.last
+
+
 # ---- other kinds of run ----
 
 def test_original_none_and_channels_that_differ(ugc, pairs_in, tiny, tmp_path):
-    """No original, no copy of the source; everything else is there."""
+    """No original but its cost, no copy of the source; everything else is there."""
     data = pairs_in(tmp_path / "colour to grey", channels=(3, 1))
     told = ugc("run", data, "--out", tmp_path / "run", *tiny, *NARROW, "--original", "none")
     assert told.code == 0, told.err
     rows = of(tmp_path / "run/metrics.json")["rows"]
-    assert set(rows) == {"student", "deep_teacher", "wide_teacher", "largest", "floor"}
+    assert set(rows) == {"original", "student", "deep_teacher", "wide_teacher", "largest", "floor"}
+    assert list(rows["original"]) == COST[:3] and rows["original"]["macs_paper"] == limit_of(tmp_path / "run") * 8
     assert "ink_iou" in rows["student"] and "psnr" in rows["student"]
     assert not (tmp_path / "run/original").exists() and not (tmp_path / "run/stages/original").exists()
     assert of(tmp_path / "run/run.json")["channels"] == [3, 1]
@@ -491,7 +504,7 @@ def test_without_nas_there_is_no_supernet_and_twice_the_steps(ugc, tiny_data, ti
     assert sorted(p.name for p in (tmp_path / "run/stages").iterdir()) == ["distill", "search", "test"]
     assert [row["step"] for row in rows_of(tmp_path / "run/stages/distill/log.jsonl")] == list(range(6))
     rows = of(tmp_path / "run/metrics.json")["rows"]
-    assert set(rows) == {"student", "deep_teacher", "wide_teacher", "copy", "floor"}
+    assert set(rows) == {"original", "student", "deep_teacher", "wide_teacher", "copy", "floor"}
     assert rows["student"]["macs_paper"] <= limit_of(tmp_path / "run")
     widths = {item.split("=")[1] for item in of(tmp_path / "run/student/config.json")["arch"].split(",")
               if not item.startswith("d.")}

@@ -1,0 +1,211 @@
+"""The one loop: what it logs, what it notices, and who is told the learning rate."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ugc.core.clock import Clock
+from ugc.core.errors import UserError
+from ugc.data.stream import Stream, TrainData
+from ugc.engine import loop
+from ugc.methods.method import Losses
+from ugc.methods.original import Gan
+from ugc.methods.ugc import Supernet
+
+LR = 2e-4
+
+
+@pytest.fixture
+def stream(batch_of):
+    """Six pairs and two sources for validation, without crops or flips."""
+    pictures = batch_of(0, n=6, m=2)
+
+    def nhwc(images):
+        return images.permute(0, 2, 3, 1).contiguous()
+
+    data = TrainData(nhwc(pictures.source), nhwc(pictures.target), nhwc(pictures.unlabelled), nhwc(pictures.unlabelled),
+                     crop=(32, 32))
+    return Stream(data, 2, torch.device("cpu"))
+
+
+class Fixed:
+    """A phase with losses of our choice: `values(step)` -> name -> number."""
+
+    def __init__(self, setting, values):
+        self.values, self.players = values, Gan(setting).players
+        self.seen = []
+
+    def step(self, batch, clock):
+        self.seen.append({name: [g["lr"] for g in p.optimiser.param_groups] for name, p in self.players.items()})
+        return Losses({name: torch.tensor(float(value)) for name, value in self.values(clock.step).items()})
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+
+@pytest.fixture
+def train(stream, tmp_path):
+    def run(phase, steps=5, folder=tmp_path, **options):
+        shown = []
+        options = {"seed": 0, "schedule": "linear", "log_every": 1, "grids": 0,
+                   "grid": lambda phase, path: shown.append(path.name) or [], **options}
+        loop.train(phase, stream, Path(folder), "stage", steps=steps, **options)
+        return shown
+
+    return run
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_loss_that_is_not_finite_stops_at_its_step(setting_of, train, tmp_path, bad):
+    phase = Fixed(setting_of(), lambda step: {"D/gan": 1.0, "G/recon": bad if step == 3 else 2.0})
+    with pytest.raises(UserError, match=r"stage, step 3: the loss G/recon is (nan|inf|-inf)") as error:
+        train(phase)
+    assert "no checkpoint was written yet" in str(error.value)
+    assert len(phase.seen) == 4
+    assert [row["step"] for row in rows_of(tmp_path / "log.jsonl")] == [0, 1, 2]
+    assert not (tmp_path / "done.json").exists() and not (tmp_path / "state.pt").exists()
+
+
+def test_it_stops_at_that_step_also_where_nothing_is_logged(setting_of, train):
+    phase = Fixed(setting_of(), lambda step: {"G/recon": float("nan") if step == 3 else 2.0})
+    with pytest.raises(UserError, match="step 3: the loss G/recon is nan"):
+        train(phase, steps=50, log_every=20)
+
+
+def test_the_checkpoint_before_it_is_kept_and_named(setting_of, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
+    phase = Fixed(setting_of(), lambda step: {"G/recon": float("nan") if step == 3 else 2.0})
+    with pytest.raises(UserError, match=r"state\.pt is from before"):
+        train(phase)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+
+
+def test_through_main_it_is_one_sentence_and_status_2(ugc, tiny, tiny_data, tmp_path, monkeypatch):
+    plain = Supernet.step
+
+    def poisoned(self, batch, clock):
+        losses = plain(self, batch, clock)
+        return Losses({**losses, "G/s.ssim": losses["G/s.ssim"] * float("nan")}) if clock.step == 1 else losses
+
+    monkeypatch.setattr(Supernet, "step", poisoned)
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, "--original", "none", "--set", "generator.blocks=3",
+               "--set", "generator.widths=[1,4,8]", "--set", "generator.depths=[0,1]")
+    assert told.code == 2
+    assert told.last.startswith("ugc: supernet, step 1: the loss G/s.ssim is nan") and "--precision fp32" in told.last
+    assert "Traceback" not in told.err
+    assert not (tmp_path / "run/supernet").exists() and not (tmp_path / "run/stages/supernet/done.json").exists()
+
+
+def test_a_nan_in_the_weights_is_noticed(setting_of, train):
+    """Not only in losses that we hand it: a real step whose net has gone."""
+    phase = Gan(setting_of())
+    with torch.no_grad():
+        next(phase.G.net.parameters()).fill_(float("nan"))
+    with pytest.raises(UserError, match=r"step 0: the loss (D|G)/\w+ is nan"):
+        train(phase)
+
+
+def test_a_dead_discriminator_is_warned_of_once_and_kept(setting_of, train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "DEAD_STEPS", 3)
+    phase = Fixed(setting_of(), lambda step: {"D/gan": 0.0 if step > 1 else 1.0, "G/recon": 0.0})
+    train(phase, steps=12)
+    (warning,) = json.loads((tmp_path / "done.json").read_text())["warnings"]
+    assert warning.startswith("stage, step 4: D/gan has been below 0.01 for 3 steps") and "patch.ndf" in warning
+    assert " ".join(capsys.readouterr().err.split()).count("D/gan has been below") == 1
+
+
+def test_a_discriminator_that_recovers_is_not_dead(setting_of, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "DEAD_STEPS", 3)
+    train(Fixed(setting_of(), lambda step: {"D_deep/gan": 1.0 if step % 3 == 2 else 0.0}), steps=12)
+    assert json.loads((tmp_path / "done.json").read_text())["warnings"] == []
+
+
+def test_each_discriminator_is_watched_alone(setting_of, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "DEAD_STEPS", 3)
+    train(Fixed(setting_of(), lambda step: {"D_deep/gan": 0.0, "D_wide/gan": 1.0, "deep/gan": 0.0}), steps=6)
+    (warning,) = json.loads((tmp_path / "done.json").read_text())["warnings"]
+    assert "D_deep/gan" in warning
+
+
+def test_log_rows(setting_of, train, tmp_path):
+    phase = Gan(setting_of())
+    train(phase, steps=6, log_every=2)
+    rows = rows_of(tmp_path / "log.jsonl")
+    assert [row["step"] for row in rows] == [0, 2, 4, 5]  # every second, and the last
+    assert all(list(row) == ["step", "D/gan", "G/recon", "G/gan", "lr"] for row in rows)
+    assert [row["lr"] for row in rows] == pytest.approx([1, 4 / 6, 2 / 6, 1 / 6], rel=1e-5)
+    done = json.loads((tmp_path / "done.json").read_text())
+    assert done["steps"] == 6 and done["seconds"] >= 0 and done["warnings"] == []
+
+
+@pytest.mark.parametrize("schedule, factors", [
+    ("linear", [1, 0.75, 0.5, 0.25]), ("lineage", [1, 1, 1, 0.5])])
+def test_the_schedule_reaches_every_player_before_its_step(setting_of, train, schedule, factors):
+    phase = Fixed(setting_of(), lambda step: {"G/recon": 1.0})
+    train(phase, steps=4, schedule=schedule)
+    for seen, factor in zip(phase.seen, factors, strict=True):
+        assert set(seen) == {"G", "D"}
+        assert all(lr == pytest.approx(LR * factor) for rates in seen.values() for lr in rates)
+
+
+def test_at_the_end_nothing_has_moved_more_than_the_rate_allows(setting_of, train):
+    """Adam's steps are at most about lr each: the linear schedule's sum bounds the whole way."""
+    phase, before = Gan(setting_of()), None
+    before = [p.detach().clone() for p in phase.G.own]
+    train(phase, steps=4)
+    bound = 2.2 * LR * (1 + 0.75 + 0.5 + 0.25)
+    assert max(float((p.detach() - b).abs().max()) for p, b in zip(phase.G.own, before)) < bound
+
+
+def test_grids_are_drawn_evenly_and_at_the_end(setting_of, train):
+    phase = Fixed(setting_of(), lambda step: {"G/recon": 1.0})
+    assert train(phase, steps=10, grids=3) == ["grid-00000004.png", "grid-00000007.png", "grid-00000010.png"]
+
+
+def test_a_resumed_log_has_each_step_once(setting_of, train, tmp_path, monkeypatch):
+    """Rows behind the checkpoint, and a half-written last line, are cut off."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
+
+    def stop(step):
+        if step == 3:
+            raise KeyboardInterrupt
+        return {"G/recon": float(step)}
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Fixed(setting_of(), stop), steps=5)
+    with open(tmp_path / "log.jsonl", "a") as log:
+        log.write('{"step": 3, "G/recon": 9.0, "lr": 0.4}\n{"step": 4, "G/re')
+    phase = Fixed(setting_of(), lambda step: {"G/recon": float(step)})
+    train(phase, steps=5)
+    assert len(phase.seen) == 2
+    assert [(row["step"], row["G/recon"]) for row in rows_of(tmp_path / "log.jsonl")] == [(i, float(i)) for i in range(5)]
+
+
+def test_resume_in_the_loop_is_exact(setting_of, train, tmp_path, monkeypatch):
+    whole = Gan(setting_of())
+    train(whole, steps=5, folder=tmp_path / "whole")
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
+    first, step = Gan(setting_of()), Gan.step
+
+    def stop(self, batch, clock: Clock):
+        if clock.step == 3 and self is first:
+            raise KeyboardInterrupt
+        return step(self, batch, clock)
+
+    monkeypatch.setattr(Gan, "step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, steps=5, folder=tmp_path / "cut")
+    second = Gan(setting_of())
+    train(second, steps=5, folder=tmp_path / "cut")
+    for name, value in whole.G.net.state_dict().items():
+        assert torch.equal(value, second.G.net.state_dict()[name]), name
+    assert (tmp_path / "cut/log.jsonl").read_bytes() == (tmp_path / "whole/log.jsonl").read_bytes()
