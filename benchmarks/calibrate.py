@@ -3,7 +3,7 @@
     lambda_t = 10 * |d(1 - SSIM)/dS| / |d t/dS|,   half of it for style
 
 so that SSIM (weight 10, UGC Sec. 4.1) and the feature term pull equally hard and the style term half as hard. Norms are
-means over batches of a finished run's held-out sources, its deep teacher against its student: nets that have learnt,
+means over batches of a finished run's training sources, its deep teacher against its student: nets that have learnt,
 since at step 1 the ratios are several times off. The backbone's numbers are then written into its class by hand.
 
     python benchmarks/calibrate.py runs/demo --backbone lite0

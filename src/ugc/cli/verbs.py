@@ -68,9 +68,6 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     chosen = Recipe.parse(data, "ugc run").with_settings(options.set)
     if chosen.data.path == YOURS:
         raise UserError(f"recipe {options.what} runs on your copy of the data: add --set data.path=FOLDER")
-    path = Path(chosen.data.path).expanduser()
-    if chosen.data.path not in DATASETS and path.is_dir():
-        chosen = chosen.with_settings([f"data.path={json.dumps(str(path.resolve()))}"])
     return chosen.resolved()
 
 

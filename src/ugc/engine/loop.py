@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
-from ugc.core.files import atomic, write_json
+from ugc.core.files import atomic
 from ugc.core.log import JsonLog, progress, say
 from ugc.data.stream import Stream
 from ugc.methods.method import Losses, Phase
@@ -24,8 +25,11 @@ DEAD_STEPS = 200
 
 
 def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int, seed: int, schedule: str,
-          log_every: int, grids: int, grid: Callable[[Phase, Path], list[str]]) -> None:
-    """Run a phase for `steps` steps, writing `log.jsonl`, `grid-*.png`, `state.pt`, at the end `done.json`.
+          log_every: int, grids: int, grid: Callable[[Phase, Path], list[str]]) -> dict[str, Any]:
+    """Run a phase for `steps` steps, writing `log.jsonl`, `grid-*.png` and `state.pt`.
+
+    Returns:
+        What `done.json` keeps, once the stage's nets are saved: steps, seconds, warnings, the rows of the grids.
 
     Raises:
         UserError: a loss is not finite; says which, at which step, and what was kept.
@@ -67,9 +71,10 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
         except KeyboardInterrupt:
             say(f"{title}: stopped in step {step}; the last checkpoint is kept: run the same command again to go on")
             raise
-    save(steps)
-    write_json(folder / "done.json", {"steps": steps, "seconds": round(spent + time.monotonic() - began, 1),
-                                      "warnings": watch.warnings, "rows": rows})
+    seconds = spent + time.monotonic() - began
+    if start < steps:
+        save(steps)
+    return {"steps": steps, "seconds": round(seconds, 1), "warnings": watch.warnings, "rows": rows}
 
 
 def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:

@@ -124,11 +124,11 @@ class Run:
     def begin(self) -> None:
         """Write what the run is, once; take over from another run where asked."""
         if not (self.folder / "recipe.json").exists():
+            write_split(self.folder, self.split)
             if self.source:
                 take_over(self.source, self.recipe, self.split, self.folder)
             if self.given_original:
                 shutil.copytree(self.given_original, self.folder / "original", dirs_exist_ok=True)
-            write_split(self.folder, self.split)
             write_json(self.folder / "env.json", environment(self.setting.device.text))
             write_json(self.folder / "run.json", self.about())
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
@@ -165,7 +165,7 @@ class Run:
             say(about["text"])
             write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), "distillation": about})
         folder = self.stage(name)
-        train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
+        done = train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
               schedule=self.recipe.optimiser.schedule, log_every=self.recipe.log_every, grids=self.recipe.grids,
               grid=self.grid)
         for role, net in phase.nets().items():
@@ -174,6 +174,7 @@ class Run:
             self.save(net, role)
         for what, tensors in phase.left().items():
             save_tensors(tensors, folder / f"{what}.safetensors")
+        write_json(folder / "done.json", done)
         (folder / "state.pt").unlink(missing_ok=True)
 
     def inherited(self, name: str) -> dict[str, Any]:
@@ -204,7 +205,7 @@ class Run:
                 copy = type(net)(net.config).to(sources.device)
                 copy.load_state_dict(net.state_dict())
                 names.append(role)
-                rows.append(in_batches(recalibrate(copy, self.calibration()[:64].split(16)), sources))
+                rows.append(in_batches(recalibrate(copy, self.stream.calibration(64).split(16)), sources))
         sheet(rows, path)
         return names
 

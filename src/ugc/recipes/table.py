@@ -36,7 +36,7 @@ def paper(family: str, labels: float, budget: str, steps: int, batch: int, direc
     return {"data": {"path": YOURS, "size": 256, "labels": labels, "direction": direction, "unlabelled": "hidden"},
             "family": family, "base": 64, "budget": budget, "batch": batch,
             "steps": {"original": steps, "supernet": steps, "distill": steps},
-            "distillation": {"backbone": "vgg16"}}
+            "distillation": {"backbone": "vgg16"}, "search": {"population": 100, "generations": 500}}
 
 
 # Steps of OMGD's lengths at batch 4, rounded: 200 epochs of 47,977 images, 750 of 2,975.

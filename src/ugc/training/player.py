@@ -8,7 +8,7 @@ built, so a sandwich of sub-networks costs the memory of one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class OptimiserConfig(Config):
 
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    schedule: str = "linear"
+    schedule: Literal["linear", "lineage"] = "linear"
 
 
 class Player(nn.Module, Generic[N]):
