@@ -1,0 +1,231 @@
+"""Pictures through a saved net: at their own size, in their own depth, in any mode, one or many."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ugc
+from ugc.core.errors import UserError
+from ugc.core.images import from_unit, to_unit
+from ugc.data.pictures import read_picture
+from ugc.export.saved import load_net
+from ugc.export.translator import Translator, load, translate
+
+SIZES = [(1, 1), (1, 9), (3, 5), (8, 8), (37, 61), (64, 64), (31, 32), (100, 7)]  # height, width
+
+
+def noise(height, width, channels=3, dtype=np.uint8, seed=0):
+    top = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, top, (height, width, channels), dtype, endpoint=True)
+
+
+def pil(array):
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+@pytest.fixture(scope="module")
+def colour(tiny_run):
+    return load(tiny_run / "student", "cpu")
+
+
+@pytest.fixture(scope="module")
+def grey(tiny_run_unet):
+    return load(tiny_run_unet / "student", "cpu")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_answer_has_the_questions_size(colour, grey, size):
+    for net, channels in ((colour, 3), (grey, 1)):
+        for dtype in (np.uint8, np.uint16):
+            out = net.array(noise(*size, channels, dtype))
+            assert out.shape == (*size, channels) and out.dtype == dtype
+    assert colour(pil(noise(*size))).size == size[::-1]
+    assert grey(pil(noise(*size, 1))).size == size[::-1]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 96)], ids=str)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_on_a_stride_sized_picture_it_is_the_net_exactly(colour, grey, size, dtype):
+    for net, channels in ((colour, 3), (grey, 1)):
+        picture = noise(*size, channels, dtype)
+        with torch.no_grad():
+            wanted = from_unit(net.net(to_unit(picture[None])), dtype)[0]
+        assert np.array_equal(net.array(picture), wanted)
+
+
+@pytest.mark.parametrize("size", [(37, 61), (33, 64), (3, 5), (9, 2)], ids=str)
+def test_elsewhere_it_is_the_net_on_the_picture_reflected_and_cropped_back(colour, size):
+    height, width = size
+    picture = noise(*size)
+    tall, wide = (max(8, -(-side // 4) * 4) for side in size)
+
+    def reflected(i, n):  # 0 1 2 3 2 1 0 1 ..
+        i %= 2 * (n - 1)
+        return min(i, 2 * (n - 1) - i)
+
+    padded = np.stack([[picture[reflected(i, height), reflected(j, width)] for j in range(wide)] for i in range(tall)])
+    assert np.array_equal(padded[:height, :width], picture)
+    with torch.no_grad():
+        wanted = from_unit(colour.net(to_unit(padded[None])))[0, :height, :width]
+    assert np.array_equal(colour.array(picture), wanted)
+
+
+def test_16_bits_are_not_8(colour):
+    """The answer has values between those of 8 bits, and a deep question is not first made shallow."""
+    deep = noise(32, 32, 3, np.uint16)
+    out = colour.array(deep)
+    assert len(np.unique(out % 257)) > 100
+    shallow = colour.array((deep // 257).astype(np.uint8))
+    assert np.abs(out / 257 - shallow).max() < 3 and not np.array_equal(np.round(out / 257), shallow)
+
+
+def test_all_kinds_of_pil_pictures(colour, grey):
+    base = noise(20, 30)
+    images = {"L": pil(base[..., :1]), "RGB": pil(base), "RGBA": pil(noise(20, 30, 4)),
+              "P": pil(base).quantize(16), "1": pil(base[..., :1]).convert("1"), "I;16": pil(noise(20, 30, 1, np.uint16)),
+              "LA": pil(noise(20, 30, 4)).convert("LA"), "CMYK": pil(base).convert("CMYK")}
+    for mode, image in images.items():
+        assert image.mode == mode
+        assert grey(image).size == (30, 20) and grey(image).mode == ("I;16" if mode == "I;16" else "L"), mode
+        if mode != "I;16":
+            assert colour(image).size == (30, 20) and colour(image).mode == "RGB", mode
+    palette = images["P"]
+    assert np.array_equal(np.asarray(colour(palette)), np.asarray(colour(palette.convert("RGB"))))
+    same = pil(base[..., :1])
+    assert np.array_equal(np.asarray(colour(same)), np.asarray(colour(same.convert("RGB"))))
+
+
+def test_a_pil_picture_and_its_file_get_the_same_answer(colour, tmp_path):
+    """Opacity is laid on white, palettes are looked up, EXIF is honoured: by both roads alike."""
+    clear = pil(noise(20, 24)).quantize(8)
+    clear.info["transparency"] = 3
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    images = {"rgb": pil(noise(20, 24)), "rgba": pil(noise(20, 24, 4)), "grey": pil(noise(20, 24, 1)),
+              "la": pil(noise(20, 24, 4)).convert("LA"), "palette": pil(noise(20, 24)).quantize(8), "clear": clear}
+    for name, image in images.items():
+        image.save(tmp_path / f"{name}.png")
+    pil(noise(20, 24)).save(tmp_path / "turned.png", exif=exif)
+    for name in (*images, "turned"):
+        from_file = colour.array(read_picture(tmp_path / f"{name}.png"))
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert np.array_equal(np.asarray(colour(image)), from_file), name
+
+
+def test_what_pil_cannot_hold_is_said(colour):
+    with pytest.raises(UserError, match=r"PIL has no mode .* Translator\.array"):
+        colour(pil(noise(20, 20, 1, np.uint16)))
+
+
+def test_ugc_load(tiny_run, tmp_path):
+    g = ugc.load(tiny_run / "student")
+    g(pil(noise(20, 30))).save(tmp_path / "out.png")
+    assert isinstance(g.net, torch.nn.Module) and not g.net.training
+    x = torch.zeros(1, 3, 32, 32)
+    assert torch.equal(g.net(x), load_net(tiny_run / "student")[0](x)) and g.net(x).abs().max() <= 1
+    assert ugc.load(str(tiny_run / "student")).about["role"] == "student"
+    with pytest.raises(UserError, match="holds no saved net"):
+        ugc.load(tiny_run / "nothing")
+
+
+def test_a_supernet_is_used_at_its_full_width_and_says_so(tiny_run, capsys):
+    g, largest = load(tiny_run / "supernet", "cpu"), load(tiny_run / "largest", "cpu")
+    assert "full width" in capsys.readouterr().err
+    picture = noise(32, 32)
+    assert np.array_equal(g.array(picture), largest.array(picture))
+
+
+# ---- files ----
+
+@pytest.fixture
+def pictures(tmp_path):
+    """in/: three pictures of different size and depth, and a file that is none."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pil(noise(37, 61)).save(folder / "a.png")
+    pil(noise(32, 40)).save(folder / "b.JPG")
+    pil(noise(30, 30, 1, np.uint16)).save(folder / "c.tif")
+    (folder / "notes.txt").write_text("x")
+    return folder
+
+
+def test_one_file_to_a_file_and_into_a_folder(tiny_run, colour, pictures, tmp_path):
+    assert translate(tiny_run / "student", str(pictures / "a.png"), tmp_path / "out.png", "cpu") == 1
+    wanted = colour.array(read_picture(pictures / "a.png"))
+    assert np.array_equal(read_picture(tmp_path / "out.png"), wanted)
+    assert translate(tiny_run / "student", str(pictures / "a.png"), tmp_path / "out", "cpu") == 1
+    assert np.array_equal(read_picture(tmp_path / "out/a.png"), wanted)
+
+
+def test_a_folder(tiny_run_unet, grey, pictures, tmp_path):
+    assert translate(tiny_run_unet / "student", str(pictures), tmp_path / "out", "cpu") == 3
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.JPG", "c.tif"]
+    deep = read_picture(tmp_path / "out/c.tif")
+    assert deep.dtype == np.uint16 and np.array_equal(deep, grey.array(read_picture(pictures / "c.tif")))
+    assert read_picture(tmp_path / "out/b.JPG").shape == (32, 40, 1)
+
+
+@pytest.mark.parametrize("dtype, suffix", [(np.uint16, "png"), (np.uint16, "tif"), (np.uint8, "png"), (np.uint8, "webp")])
+def test_colour_keeps_its_depth_on_disk(tiny_run, colour, tmp_path, dtype, suffix):
+    from ugc.data.pictures import write_picture
+
+    write_picture(tmp_path / f"in.{suffix}", noise(20, 30, 3, dtype))
+    translate(tiny_run / "student", str(tmp_path / f"in.{suffix}"), tmp_path / f"out.{suffix}", "cpu")
+    out = read_picture(tmp_path / f"out.{suffix}")
+    assert out.dtype == dtype and np.array_equal(out, colour.array(noise(20, 30, 3, dtype)))
+
+
+def test_a_glob_absolute_and_relative(tiny_run, pictures, tmp_path, monkeypatch):
+    assert translate(tiny_run / "student", str(pictures / "*.png"), tmp_path / "out", "cpu") == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    monkeypatch.chdir(tmp_path)
+    assert translate(tiny_run / "student", "in/?.*", tmp_path / "all.d", "cpu") == 3
+    assert len(list((tmp_path / "all.d").iterdir())) == 3
+
+
+def test_a_word_when_far_off_the_training_size(tiny_run, colour, tmp_path, capsys):
+    assert not colour.far_off(32, 32) and not colour.far_off(48, 22) and colour.far_off(49, 32) and colour.far_off(32, 21)
+    for i in range(2):
+        pil(noise(32, 64)).save(tmp_path / f"{i}.png")
+    translate(tiny_run / "student", str(tmp_path), tmp_path / "out", "cpu")
+    err = " ".join(capsys.readouterr().err.split())
+    assert err.count("1.5 times off the 32x32") == 1 and "0.png is 32x64" in err  # once, not for each
+    pil(noise(40, 30)).save(tmp_path / "near.png")
+    translate(tiny_run / "student", str(tmp_path / "near.png"), tmp_path / "out.png", "cpu")
+    assert "times off" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["nothing.png", "in/*.bmp", "empty", "in/notes.txt"])
+def test_nothing_to_translate(tiny_run, pictures, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError):
+        translate(tiny_run / "student", source, tmp_path / "out", "cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_through_main(tiny_run, ugc, pictures, tmp_path):
+    told = ugc("translate", tiny_run / "student", pictures / "a.png", tmp_path / "out.png", "--device", "cpu")
+    assert told.code == 0 and "1 picture written" in " ".join(told.err.split())
+    (tmp_path / "taken").write_text("a file")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes((pictures / "a.png").read_bytes()[:80])
+    for words in ((tmp_path / "none", pictures, tmp_path / "o"), (tiny_run / "student", tmp_path / "none", tmp_path / "o"),
+                  (tiny_run / "student", broken, tmp_path / "o.png"),
+                  (tiny_run / "student", pictures / "a.png", tmp_path / "o.gif"),
+                  (tiny_run / "student", pictures, tmp_path / "taken")):
+        told = ugc("translate", *words, "--device", "cpu")
+        assert told.code == 2 and told.last.startswith("ugc: ") and "Traceback" not in told.err, words
+        assert not (tmp_path / "o").exists() and not (tmp_path / "o.png").exists()
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_a_translator_of_any_net(setting_of):
+    """Not only saved ones; odd channels too."""
+    setting = setting_of("pix2pix-resnet", in_channels=5, out_channels=2)
+    net = setting.family(setting.config).init(torch.Generator().manual_seed(0))
+    g = Translator(net, {"size": [32, 32]}, "cpu")
+    assert g.array(noise(30, 31, 5)).shape == (30, 31, 2)
+    with pytest.raises(UserError, match="cannot be made one of 5"):
+        g.array(noise(30, 31, 3))
