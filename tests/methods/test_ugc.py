@@ -39,7 +39,8 @@ def test_phi_tosses_above_as_the_paper_prints(distill):
     phase = with_ema(distill(), 0.5)
     scores = torch.linspace(0, 1, 2001)
     phi = phase.phi("deep", scores, CLOCK)
-    assert torch.equal(phi[scores <= 0.5], torch.ones(1001))  # equal counts as below
+    assert torch.equal(phi[scores <= 0.5], torch.ones(1001))
+    assert torch.equal(phase.phi("deep", torch.full((100,), 0.5), CLOCK), torch.ones(100))  # equal counts as below
     assert set(phi[scores > 0.5].tolist()) == {0.0, 1.0}
     assert not phi.requires_grad and phi.shape == scores.shape
 
@@ -50,6 +51,7 @@ def test_phi_tosses_below_for_quality(distill):
     phi = phase.phi("deep", scores, CLOCK)
     assert torch.equal(phi[scores > 0.5], torch.ones(1000))
     assert set(phi[scores <= 0.5].tolist()) == {0.0, 1.0}
+    assert 0.0 in phase.phi("deep", torch.full((100,), 0.5), CLOCK)  # equal counts as below
 
 
 def test_phi_off_keeps_everything(distill):

@@ -107,6 +107,16 @@ def test_moved_leaves_what_is_inside_and_gives_none_where_nothing_is():
     assert Region(SPACE, cost, 0, 1).moved(SPACE.largest, rng) is None  # below the smallest
 
 
+def test_a_region_is_a_window_of_cost_and_a_depth():
+    arch = SPACE.smallest.having({"d.s0": 1})
+    at = cost(arch)
+    assert arch in Region(SPACE, cost, at, at) and arch in Region(SPACE, cost, at, at, 1)
+    assert arch not in Region(SPACE, cost, at, at, 0) and arch not in Region(SPACE, cost, at, at, 2)
+    assert arch not in Region(SPACE, cost, at + 1, at + 2) and arch not in Region(SPACE, cost, 0, at - 1)
+    too_deep = Region(SPACE, cost, 0, cost(SPACE.largest), 9)  # more blocks than there are
+    assert too_deep.draw(np.random.default_rng(0)) is None
+
+
 def test_spread_is_log_uniform():
     rng = np.random.default_rng(3)
     logs = np.log([cost(spread(SPACE, cost, rng)) for _ in range(600)])
@@ -190,7 +200,9 @@ def test_each_generation_is_told_and_the_best_never_gets_worse():
     assert [g for g, _ in told] == list(range(13))
     best = [min(scores.values()) for _, scores in told]
     assert best == sorted(best, reverse=True) and best[-1] < best[0]
-    assert all(len(scores) <= 30 for _, scores in told)
+    sizes = [len(scores) for _, scores in told]
+    assert sizes[:6] == [30] * 6  # children are new nets: no place of a generation is spent on a parent
+    assert min(sizes) >= 8 + 11 and max(sizes) == 30  # parents grown alike have few new crossovers, but mutants
 
 
 def test_a_region_smaller_than_the_population():
