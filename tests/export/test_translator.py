@@ -8,7 +8,7 @@ from PIL import Image
 import ugc
 from ugc.core.errors import UserError
 from ugc.core.images import from_unit, to_unit
-from ugc.data.pictures import read_picture
+from ugc.data.pictures import read_picture, write_picture
 from ugc.export.saved import load_net
 from ugc.export.translator import Translator, load, translate
 
@@ -168,8 +168,6 @@ def test_a_folder(tiny_run_unet, grey, pictures, tmp_path):
 
 @pytest.mark.parametrize("dtype, suffix", [(np.uint16, "png"), (np.uint16, "tif"), (np.uint8, "png"), (np.uint8, "webp")])
 def test_colour_keeps_its_depth_on_disk(tiny_run, colour, tmp_path, dtype, suffix):
-    from ugc.data.pictures import write_picture
-
     write_picture(tmp_path / f"in.{suffix}", noise(20, 30, 3, dtype))
     translate(tiny_run / "student", str(tmp_path / f"in.{suffix}"), tmp_path / f"out.{suffix}", "cpu")
     out = read_picture(tmp_path / f"out.{suffix}")
