@@ -42,10 +42,10 @@ class Registry(Generic[T]):
 
     def _scan(self) -> None:
         if not self._scanned:
-            self._scanned = True
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
+            self._scanned = True
 
     def __getitem__(self, name: str) -> T:
         self._scan()

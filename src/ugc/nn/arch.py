@@ -137,9 +137,10 @@ class SearchSpace:
             name, eq, value = item.partition("=")
             if name not in self.by_name:
                 raise UserError(f"arch {item!r}: there is no choice {name!r}: {near(name, self.by_name)}")
-            if not eq or not value.strip().lstrip("-").isdigit() or int(value) not in self.by_name[name].values:
-                raise UserError(f"arch {item!r}: {name} takes one of {', '.join(map(str, self.by_name[name].values))}")
-            given[name] = int(value)
+            offered = {str(v): v for v in self.by_name[name].values}
+            if not eq or value.strip() not in offered:
+                raise UserError(f"arch {item!r}: {name} takes one of {', '.join(offered)}")
+            given[name] = offered[value.strip()]
         left = [c.name for c in self.choices if c.name not in given and len(c.values) > 1]
         if left:
             raise UserError(f"arch {text!r}: no value for {', '.join(left)}; name every choice, such as "

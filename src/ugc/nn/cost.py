@@ -151,7 +151,7 @@ def _monomials(net: nn.Module, space: SearchSpace, size: tuple[int, int]
                     least = choice.values[choice.values.index(value) + 1]
                     if gates.setdefault(name, (choice.name, least))[0] != choice.name:
                         raise ValueError(f"layer {name} is switched by two choices; the cost model knows one a layer")
-                    gates[name] = (choice.name, max(least, gates[name][1]))
+                    gates[name] = (choice.name, least)
                     continue
                 widths, before = (*seen[name].have, seen[name].width), (*layer.have, layer.width)
                 for part, (now, was) in enumerate(zip(widths, before)):

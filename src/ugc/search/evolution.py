@@ -65,17 +65,20 @@ def evolve(region: Region, score: Callable[[Arch], float], config: SearchConfig,
 
 
 def _children(region: Region, parents: list[Arch], config: SearchConfig, rng: np.random.Generator) -> list[Arch]:
-    """population - parents new nets: mutants first, then crossovers."""
+    """population - parents new nets: crossovers as far as parents differ enough, mutants for the rest."""
     wanted = config.population - len(parents)
-    mutants = round(wanted * config.mutants)
 
     def one_of_parents() -> Arch:
         return parents[int(rng.integers(len(parents)))]
 
-    seen = set(parents)
-    first = _distinct(lambda: region.moved(mutate(region.space, one_of_parents(), config.mutation, rng), rng), seen, mutants)
-    return first + _distinct(lambda: region.moved(cross(one_of_parents(), one_of_parents(), rng), rng),
-                             seen | set(first), wanted - len(first))
+    def crossover() -> Arch | None:
+        return region.moved(cross(one_of_parents(), one_of_parents(), rng), rng)
+
+    def mutant() -> Arch | None:
+        return region.moved(mutate(region.space, one_of_parents(), config.mutation, rng), rng)
+
+    crossed = _distinct(crossover, set(parents), wanted - round(wanted * config.mutants))
+    return crossed + _distinct(mutant, {*parents, *crossed}, wanted - len(crossed))
 
 
 def mutate(space: SearchSpace, arch: Arch, rate: float, rng: np.random.Generator) -> Arch:
