@@ -9,7 +9,9 @@ import sys
 import time
 
 import pytest
+from fontTools import subset
 from PIL import Image
+from pylopdf_fonts_zh_cn import sans_path, serif_path
 
 from ugc.cli.main import ELSEWHERE, main, parser
 from ugc.engine.recipe import Recipe
@@ -179,6 +181,23 @@ def test_data_refuses(ugc, tmp_path, monkeypatch, words):
     told = ugc("data", *words)
     assert told.code == 2 and len(told.err.strip().splitlines()) == 1 and "Traceback" not in told.err
     assert not list(tmp_path.iterdir())
+
+
+def test_data_fonts_then_a_run_on_it(ugc, tiny, tmp_path):
+    """The package's two fonts cut to a few characters; three of them only the source draws."""
+    for name, path, text in (("sans", sans_path(), "永和九年歲在癸丑暮春之初會于山陰"),
+                             ("serif", serif_path(), "永和九年歲在癸丑暮春之初會")):
+        subset.main([str(path), f"--text={text}", f"--output-file={tmp_path / name}.otf"])
+    told = ugc("data", "fonts", "--source", tmp_path / "sans.otf", "--target", tmp_path / "serif.otf", "--size", 32,
+               "--out", tmp_path / "letters")
+    assert told.code == 0, told.err
+    counts = {name: len(list((tmp_path / "letters" / name).iterdir())) for name in ("trainA", "trainB", "testA", "testB")}
+    assert counts == {"trainA": 15, "trainB": 12, "testA": 1, "testB": 1}
+    said = " ".join(told.err.split())
+    hint = re.search(r"next: ugc (run .*)$", said)[1].split()
+    assert parser().parse_args(hint).verb == "run"
+    told = ugc("run", tmp_path / "letters", "--set", "data.flip=false", "--out", tmp_path / "run", *tiny, "--dry-run")
+    assert told.code == 0 and "12 pairs" in told.out and "1 test; 1 -> 1 channels" in told.out
 
 
 def test_data_does_not_write_over_a_folder(ugc, tmp_path):

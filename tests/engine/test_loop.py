@@ -50,12 +50,13 @@ class Fixed:
 
 @pytest.fixture
 def train(stream, tmp_path):
-    def run(phase, steps=5, folder=tmp_path, **options):
-        shown = []
+    """train(phase, steps=5, ..) -> what `done.json` keeps."""
+
+    def run(phase, steps=5, folder=tmp_path, shown=None, **options):
+        shown = [] if shown is None else shown
         options = {"seed": 0, "schedule": "linear", "log_every": 1, "grids": 0,
-                   "grid": lambda phase, path: shown.append(path.name) or [], **options}
-        loop.train(phase, stream, Path(folder), "stage", steps=steps, **options)
-        return shown
+                   "grid": lambda phase, path: shown.append(path.name) or ["net"], **options}
+        return loop.train(phase, stream, Path(folder), "stage", steps=steps, **options)
 
     return run
 
@@ -72,7 +73,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(setting_of, train, tmp_path
     assert "no checkpoint was written yet" in str(error.value)
     assert len(phase.seen) == 4
     assert [row["step"] for row in rows_of(tmp_path / "log.jsonl")] == [0, 1, 2]
-    assert not (tmp_path / "done.json").exists() and not (tmp_path / "state.pt").exists()
+    assert not (tmp_path / "state.pt").exists()
 
 
 def test_it_stops_at_that_step_also_where_nothing_is_logged(setting_of, train):
@@ -114,36 +115,61 @@ def test_a_nan_in_the_weights_is_noticed(setting_of, train):
         train(phase)
 
 
-def test_a_dead_discriminator_is_warned_of_once_and_kept(setting_of, train, tmp_path, monkeypatch, capsys):
+def test_a_dead_discriminator_is_warned_of_once_and_kept(setting_of, train, monkeypatch, capsys):
     monkeypatch.setattr(loop, "DEAD_STEPS", 3)
     phase = Fixed(setting_of(), lambda step: {"D/gan": 0.0 if step > 1 else 1.0, "G/recon": 0.0})
-    train(phase, steps=12)
-    (warning,) = json.loads((tmp_path / "done.json").read_text())["warnings"]
+    (warning,) = train(phase, steps=12)["warnings"]
     assert warning.startswith("stage, step 4: D/gan has been below 0.01 for 3 steps") and "patch.ndf" in warning
     assert " ".join(capsys.readouterr().err.split()).count("D/gan has been below") == 1
 
 
-def test_a_discriminator_that_recovers_is_not_dead(setting_of, train, tmp_path, monkeypatch):
+def test_the_warning_reaches_done_json_also_after_a_kill(setting_of, train, monkeypatch, capsys):
+    """Warned of before the checkpoint: it is not forgotten, and not said a second time."""
     monkeypatch.setattr(loop, "DEAD_STEPS", 3)
-    train(Fixed(setting_of(), lambda step: {"D_deep/gan": 1.0 if step % 3 == 2 else 0.0}), steps=12)
-    assert json.loads((tmp_path / "done.json").read_text())["warnings"] == []
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
+
+    def dead(step, stop=False):
+        if stop and step == 6:
+            raise KeyboardInterrupt
+        return {"D/gan": 0.0}
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Fixed(setting_of(), lambda step: dead(step, stop=True)), steps=12)
+    warnings = train(Fixed(setting_of(), dead), steps=12)["warnings"]
+    assert len(warnings) == 1 and "step 2: D/gan has been below" in warnings[0]
+    assert " ".join(capsys.readouterr().err.split()).count("D/gan has been below") == 1
 
 
-def test_each_discriminator_is_watched_alone(setting_of, train, tmp_path, monkeypatch):
+def test_the_warning_is_in_done_json(ugc, tiny, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "DEAD_STEPS", 2)
+    monkeypatch.setattr(loop, "DEAD", 100.0)
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, "--set", "generator.blocks=3", "--until", "original")
+    assert told.code == 0
+    done = json.loads((tmp_path / "run/stages/original/done.json").read_text())
+    assert len(done["warnings"]) == 1 and "original, step 1: D/gan" in done["warnings"][0]
+    assert done["steps"] == 3 and done["rows"] == ["original"]
+
+
+def test_a_discriminator_that_recovers_is_not_dead(setting_of, train, monkeypatch):
     monkeypatch.setattr(loop, "DEAD_STEPS", 3)
-    train(Fixed(setting_of(), lambda step: {"D_deep/gan": 0.0, "D_wide/gan": 1.0, "deep/gan": 0.0}), steps=6)
-    (warning,) = json.loads((tmp_path / "done.json").read_text())["warnings"]
+    phase = Fixed(setting_of(), lambda step: {"D_deep/gan": 1.0 if step % 3 == 2 else 0.0})
+    assert train(phase, steps=12)["warnings"] == []
+
+
+def test_each_discriminator_is_watched_alone(setting_of, train, monkeypatch):
+    monkeypatch.setattr(loop, "DEAD_STEPS", 3)
+    phase = Fixed(setting_of(), lambda step: {"D_deep/gan": 0.0, "D_wide/gan": 1.0, "deep/gan": 0.0})
+    (warning,) = train(phase, steps=6)["warnings"]
     assert "D_deep/gan" in warning
 
 
 def test_log_rows(setting_of, train, tmp_path):
     phase = Gan(setting_of())
-    train(phase, steps=6, log_every=2)
+    done = train(phase, steps=6, log_every=2)
     rows = rows_of(tmp_path / "log.jsonl")
     assert [row["step"] for row in rows] == [0, 2, 4, 5]  # every second, and the last
     assert all(list(row) == ["step", "D/gan", "G/recon", "G/gan", "lr"] for row in rows)
     assert [row["lr"] for row in rows] == pytest.approx([1, 4 / 6, 2 / 6, 1 / 6], rel=1e-5)
-    done = json.loads((tmp_path / "done.json").read_text())
     assert done["steps"] == 6 and done["seconds"] >= 0 and done["warnings"] == []
 
 
@@ -168,7 +194,9 @@ def test_at_the_end_nothing_has_moved_more_than_the_rate_allows(setting_of, trai
 
 def test_grids_are_drawn_evenly_and_at_the_end(setting_of, train):
     phase = Fixed(setting_of(), lambda step: {"G/recon": 1.0})
-    assert train(phase, steps=10, grids=3) == ["grid-00000004.png", "grid-00000007.png", "grid-00000010.png"]
+    shown = []
+    assert train(phase, steps=10, grids=3, shown=shown)["rows"] == ["net"]
+    assert shown == ["grid-00000004.png", "grid-00000007.png", "grid-00000010.png"]
 
 
 def test_a_resumed_log_has_each_step_once(setting_of, train, tmp_path, monkeypatch):
