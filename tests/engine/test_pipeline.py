@@ -573,6 +573,7 @@ def test_hidden_targets_and_test_pictures_are_never_decoded(ugc, pairs_in, tiny,
 
 
 def test_a_truncated_picture_stops_the_run_and_mended_it_goes_on(whole, ugc, tiny_data, ugc_home, tiny, tmp_path):
+    """Its header is whole, so it is noticed when it is decoded."""
     data = shutil.copytree(tiny_data, tmp_path / tiny_data.name)
     path = data / "trainA/03.png"
     good = path.read_bytes()
