@@ -111,7 +111,12 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status (2 for what the user can mend, 130 when interrupted)."""
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    top = parser()
+    for word in words:  # before the parser, which tells of a missing --out first
+        if (name := word.partition("=")[0]) in ELSEWHERE:
+            top.error(name)
+    options = top.parse_args(words)
     try:
         from ugc.cli import verbs
 

@@ -86,7 +86,9 @@ def _info(path: Path, image: Image.Image) -> Info:
     if image.format == "TIFF" and not _pillow_reads(image):
         return _tiff_info(path)
     wide, tall = image.size
-    turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5
+    # Asked for the Exif of a PNG that has none before its pixels, Pillow decodes the whole picture to look behind them.
+    has_exif = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+    turned = has_exif and image.getexif().get(ORIENTATION, 1) >= 5
     size = (wide, tall) if turned else (tall, wide)
     if image.format == "PNG":
         depth, colour = _png_header(path)

@@ -19,8 +19,18 @@ STAGES = ("original", "supernet")
 NETS = ("original", "supernet", "largest", "smallest")
 
 
-def take_over(source: Path, recipe: Recipe, split: Split, folder: Path) -> None:
-    """Copy stages and nets of `source` into `folder`.
+def take_over(source: Path, folder: Path) -> None:
+    """Copy the stages and the nets of `source` into `folder`; `check_source` has said that they fit."""
+    for stage in STAGES:
+        if (source / "stages" / stage / "done.json").exists():
+            shutil.copytree(source / "stages" / stage, folder / "stages" / stage, dirs_exist_ok=True)
+    for net in NETS:
+        if (source / net / "config.json").exists():
+            shutil.copytree(source / net, folder / net, dirs_exist_ok=True)
+
+
+def check_source(source: Path, recipe: Recipe, split: Split) -> None:
+    """Whether the original and the supernet of `source` fit a run of `recipe`.
 
     Raises:
         UserError: `source` has no finished supernet, or differs in something that made it.
@@ -35,12 +45,6 @@ def take_over(source: Path, recipe: Recipe, split: Split, folder: Path) -> None:
     for name, keys in (("labels", split.labelled), ("unlabelled", split.unlabelled), ("validation", split.validation)):
         if (source / f"{name}.txt").read_text().split("\n") != [*keys, ""]:
             raise UserError(f"--from {source}: {name}.txt there lists other pictures; the data set has changed since")
-    for stage in STAGES:
-        if (source / "stages" / stage / "done.json").exists():
-            shutil.copytree(source / "stages" / stage, folder / "stages" / stage, dirs_exist_ok=True)
-    for net in NETS:
-        if (source / net / "config.json").exists():
-            shutil.copytree(source / net, folder / net, dirs_exist_ok=True)
 
 
 def _free(key: str) -> bool:

@@ -43,10 +43,13 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
         say(f"{title}: goes on at step {start} of {steps}")
     log, watch, began, saved_at = JsonLog(folder / "log.jsonl", start), Watch(title), time.monotonic(), time.monotonic()
     rows: list[str] = []
+    if state.exists():
+        watch.warnings, watch.low, rows = saved["warnings"], saved["low"], saved["rows"]
     show = {math.ceil(steps * (i + 1) / grids) for i in range(grids)}
 
     def save(step: int) -> None:
-        content = {"phase": phase.state(), "step": step, "seconds": spent + time.monotonic() - began}
+        content = {"phase": phase.state(), "step": step, "seconds": spent + time.monotonic() - began,
+                   "warnings": watch.warnings, "low": watch.low, "rows": rows}
         with atomic(state) as file:
             torch.save(content, file)
 

@@ -27,7 +27,7 @@ from ugc.data.labels import Split, split, write_split
 from ugc.data.stream import Stream, test_data, train_data
 from ugc.engine import evaluate
 from ugc.engine.environment import environment
-from ugc.engine.inherit import take_over
+from ugc.engine.inherit import check_source, take_over
 from ugc.engine.loop import train
 from ugc.engine.pictures import in_batches, sheet
 from ugc.engine.plots import pareto_plot
@@ -68,6 +68,8 @@ class Run:
         self.cost = self.setting.cost_model(self.setting.config)
         self.budget = Budget.parse(recipe.budget, self.original_cost)
         self.budget.check_reachable(self.cost(self.cost.space.smallest))
+        if source and not (folder / "recipe.json").exists():
+            check_source(source, recipe, self.split)
         self._stream: Stream | None = None
 
     @property
@@ -126,7 +128,7 @@ class Run:
         if not (self.folder / "recipe.json").exists():
             write_split(self.folder, self.split)
             if self.source:
-                take_over(self.source, self.recipe, self.split, self.folder)
+                take_over(self.source, self.folder)
             if self.given_original:
                 shutil.copytree(self.given_original, self.folder / "original", dirs_exist_ok=True)
             write_json(self.folder / "env.json", environment(self.setting.device.text))

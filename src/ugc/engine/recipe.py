@@ -77,7 +77,7 @@ class Recipe(Config):
         options = METHODS[self.method].Config.parse(self.options, "options").model_dump(mode="json")
         return self.model_copy(update={
             "device": str(device.device), "precision": device.precision, "options": options,
-            "budget": self.budget or FAMILIES[self.family].default_budget,
+            "budget": self.budget or FAMILIES[self.family].default_budget, "original": self._original(),
             "distillation": self.distillation.resolved(), "data": self.data.model_copy(update=self._paths())})
 
     def _paths(self) -> dict[str, str]:
@@ -85,6 +85,10 @@ class Recipe(Config):
         given = {"path": self.data.path, "labels": self.data.labels}
         return {key: str(Path(value).expanduser().resolve()) for key, value in given.items()
                 if isinstance(value, str) and value not in DATASETS and Path(value).expanduser().exists()}
+
+    def _original(self) -> str:
+        """`train`, `none`, or the absolute path of a saved net's folder."""
+        return self.original if self.original in ("train", "none") else str(Path(self.original).expanduser().resolve())
 
     def compute(self) -> Device:
         return choose(self.device, self.precision)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,9 +50,11 @@ def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"{folder} holds no saved net: expected config.json and model.safetensors, such as in "
                         f"RUN/student") from None
-    except (json.JSONDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{folder / 'config.json'} cannot be read: {error}") from None
-    if not isinstance(config, dict) or "family" not in config or config.get("format", 0) > FORMAT:
+    kinds = {"family": str, "config": dict, "format": int}
+    known = isinstance(config, dict) and all(isinstance(config.get(key), kind) for key, kind in kinds.items())
+    if not known or config["format"] > FORMAT:
         raise UserError(f"{folder / 'config.json'} is not of a net that this version ({__version__}) can read")
     family = FAMILIES[config["family"]]
     net = family(family.Config.parse(config["config"], f"{folder / 'config.json'}"))

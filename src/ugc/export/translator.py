@@ -37,8 +37,9 @@ class Translator:
     def __call__(self, image: Image.Image) -> Image.Image:
         """A PIL image in, a PIL image of the same size out (mode L, RGB, RGBA or I;16)."""
         upright = ImageOps.exif_transpose(image)
-        if upright.mode not in ("L", "RGB", "RGBA", "I;16"):
-            upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
+        if upright.mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
+            clear = "transparency" in upright.info or upright.mode in ("PA", "La", "RGBa")
+            upright = upright.convert("RGBA" if clear else "RGB")
         array = np.asarray(upright)
         return _pil(self.array(array if array.ndim == 3 else array[..., None]))
 
@@ -90,6 +91,8 @@ def translate(folder: Path, source: str, target: Path, device: str = "auto") -> 
     found = _inputs(source)
     net = load(folder, device)
     many = len(found) > 1 or Path(source).is_dir() or not target.suffix
+    if many and target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file; {len(found)} pictures go into a folder")
     told = False
     with progress("translate", len(found)) as bar:
         for path in found:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ugc.core.clock import Clock
@@ -43,10 +44,10 @@ class UgcConfig(Config):
 
     sample: Literal["spread", "uniform"] = "spread"
     filter: Literal["paper", "quality", "off"] = "paper"
-    decay: float = 0.99
+    decay: float = Field(default=0.99, ge=0, le=1)
     discriminators: Literal["own", "shared"] = "own"
     order: Literal["before", "paper"] = "before"
-    every: int = 1
+    every: int = Field(default=1, ge=1)
     nas_ssl: bool = True
     finetune_ssl: bool = True
     nas: bool = True

@@ -7,9 +7,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from ugc.core.config import Config
+from ugc.core.errors import UserError
 from ugc.models.generator import init_weights
 from ugc.nn.elastic import norm
 
@@ -17,14 +19,17 @@ from ugc.nn.elastic import norm
 class PatchConfig(Config):
     """ndf: None = 2 x base (128 at base 64). strided: 3 gives 70x70 patches; None = 3 from 128 px on, else 2."""
 
-    ndf: int | None = None
-    strided: int | None = None
+    ndf: int | None = Field(default=None, ge=1)
+    strided: int | None = Field(default=None, ge=1)
     norm: Literal["instance", "batch"] = "instance"
 
     def resolved(self, base: int, size: tuple[int, int]) -> PatchConfig:
         """The same with every number filled in for a generator's base width and a crop size (H, W)."""
-        return self.model_copy(update={"ndf": self.ndf or 2 * base,
-                                       "strided": self.strided or (3 if min(size) >= 128 else 2)})
+        strided = self.strided or (3 if min(size) >= 128 else 2)
+        if (least := 6 << (strided - 1)) > min(size):
+            raise UserError(f"size {size[0]}x{size[1]}: a discriminator with {strided} strided layers needs {least} pixels "
+                            f"a side; choose another --size, or --set patch.strided=N")
+        return self.model_copy(update={"ndf": self.ndf or 2 * base, "strided": strided})
 
 
 class PatchGAN(nn.Module):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+from pydantic import Field
 
 from ugc.core.clock import Clock
 from ugc.core.config import Config
@@ -25,8 +26,8 @@ class SearchConfig(Config):
     nets a search, are in the paper's recipes; by default a search sees about a thousand.
     """
 
-    population: int = 50
-    generations: int = 25
+    population: int = Field(default=50, ge=1)
+    generations: int = Field(default=25, ge=0)
     parents: float = 0.25
     mutants: float = 0.5
     mutation: float = 0.2

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ugc.core.config import Config
@@ -22,7 +23,7 @@ N = TypeVar("N", bound=nn.Module)
 class OptimiserConfig(Config):
     """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear)."""
 
-    lr: float = 2e-4
+    lr: float = Field(default=2e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
     schedule: Literal["linear", "lineage"] = "linear"
 
