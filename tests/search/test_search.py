@@ -68,6 +68,13 @@ def test_a_budget_holds_up_to_its_limit():
         budget.check_reachable(Cost(1, 1, 1_600_000_000))
 
 
+@pytest.mark.parametrize("text, way", [
+    ("40x", "ask for at most 35x"), ("macs_paper=1.4G", "raise the budget or lower --base")])
+def test_what_to_do_about_a_budget_out_of_reach(text, way):
+    with pytest.raises(UserError, match=f"{way}$"):  # 56 G / 1.6 G = 35
+        Budget.parse(text, ORIGINAL).check_reachable(Cost(1, 1, 1_600_000_000))
+
+
 def test_short():
     numbers = (1_407_743_000, 56.8e9, 38_723, 999, 5_675_779)
     assert [short(v) for v in numbers] == ["1.408G", "56.8G", "38.72K", "999", "5.676M"]
@@ -295,3 +302,13 @@ def test_front():
         assert (row in best) == (not beaten)
     best[0]["params"] = -1.0
     assert all(row["params"] >= 0 for row in rows)  # copies
+
+
+def test_a_window_that_holds_no_net_is_widened_and_one_that_holds_some_is_not():
+    coarse = SearchSpace((Choice("w", (1, 10)), Choice("d.s", (0,))))
+    region = Region(coarse, lambda arch: float(arch["w"]), 8.0, 9.0)
+    assert region.draw(np.random.default_rng(0)) is None
+    wider = region.widened(np.random.default_rng(0))
+    assert (wider.low, wider.high) == (6.5, 10.5) and wider.draw(np.random.default_rng(0))["w"] == 10
+    full = region_of(0.3)
+    assert full.widened(np.random.default_rng(0)) == full

@@ -171,12 +171,15 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
     else:
         student = board.search("student", Region(space, limited, 0.0, budget.limit), config, clock)
     regions = teacher_regions(space, macs_paper, student)
-    deep = board.search("deep", regions.deep, config, clock)
-    wide = board.search("wide", regions.wide, config, clock)
+    notes, found = regions.notes, {}
+    for role, asked in (("deep", regions.deep), ("wide", regions.wide)):
+        region = asked.widened(clock.rng(f"window/{role}"))
+        if region.low < asked.low:
+            notes = (*notes, f"{role} teacher: no net within 5 % of the cost aimed at; the window was widened")
+        found[role] = board.search(role, region, config, clock)
     board.all("ladder", space.ladder())
     rng = clock.rng("random nets of the front")
     board.all("random", [spread(space, macs_paper, rng) for _ in range(config.random)])
-    notes = regions.notes
-    if deep == wide:
+    if found["deep"] == found["wide"]:
         notes = (*notes, "the deep and the wide teacher are the same net: the space offers no two of that cost")
-    return Selection(student, deep, wide), notes
+    return Selection(student, **found), notes

@@ -52,8 +52,11 @@ class Budget:
     def check_reachable(self, smallest: Cost) -> None:
         """UserError when not even the smallest sub-network fits."""
         if not self.holds(smallest):
+            times = re.search(r"([\d.e]+)\s*x$", self.text.strip(), re.IGNORECASE)
+            most = float(times[1]) * self.limit / self.of(smallest) if times else 0.0
+            way = f"ask for at most {int(10 * most) / 10:g}x" if times else "raise the budget or lower --base"
             raise UserError(f"--budget {self.text}: {short(self.limit)} {self.key} is out of reach: the smallest "
-                            f"sub-network has {short(self.of(smallest))}; raise the budget or lower --base")
+                            f"sub-network has {short(self.of(smallest))}; {way}")
 
 
 def short(number: float) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ugc.nn.arch import Arch, SearchSpace
 
 NEAR = 0.9  # of the cost aimed at
+TRIES = 50  # draws that must all fail before a window counts as empty
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,16 @@ class Region:
         if arch not in self:
             arch = self.towards(arch, self.high, rng)
         return arch if arch in self else None
+
+    def widened(self, rng: np.random.Generator) -> Region:
+        """Itself where nets can be met, else with a window twice, four and eight times as wide: coarse spaces have gaps."""
+        region, middle = self, (self.low + self.high) / 2
+        for times in (1, 2, 4, 8):
+            half = times * (self.high - self.low) / 2
+            region = replace(self, low=middle - half, high=middle + half)
+            if any(region.draw(rng) is not None for _ in range(TRIES)):
+                break
+        return region
 
     def towards(self, arch: Arch, target: float, rng: np.random.Generator) -> Arch:
         """Random single steps: down until the cost is at most `target`, then up as long as it is below 0.9 of it."""
