@@ -35,6 +35,8 @@ def verdict(record: Record) -> Html | None:
     parts: list[Any] = ["A student of ", tag("b", f"{si(student['macs'])} MACs")]
     if original.get("macs"):
         parts += [", ", tag("b", f"{_times(original['macs'] / student['macs'])} fewer"), " than the original"]
+        if original.get("macs_paper") and student.get("macs_paper"):
+            parts.append(f" ({three(original['macs_paper'] / student['macs_paper'])} as the papers count)")
     key = next((m.name for m in ordered() if m.name in student), None)
     if key is None:
         return markup(*parts, ". It has not been measured on the test images yet.")
