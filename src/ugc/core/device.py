@@ -1,4 +1,4 @@
-"""The only file that knows devices and precisions: `auto` -> device, dtype, autocast, loss scaler, channels_last."""
+"""The only file that knows devices and precisions: `auto` -> device, dtype, autocast, loss scaler."""
 
 from __future__ import annotations
 
