@@ -16,7 +16,6 @@ from ugc.data.folders import FolderDataset
 from ugc.engine import loop, pipeline
 from ugc.engine.pipeline import flat
 from ugc.export.saved import load_net
-from ugc.methods.method import Setting
 from ugc.methods.original import Gan
 from ugc.methods.selection import SupernetScore
 from ugc.methods.ugc import Distill, Supernet
@@ -38,20 +37,6 @@ def finished(request):
 
 
 families = pytest.mark.parametrize("finished", ["tiny_run", "tiny_run_unet"], indirect=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def models():
-    """Cost models are functions of the config: made once here, for time."""
-    made, make = {}, Setting.cost_model
-
-    def cost_model(self, config):
-        key = (self.family, config.model_dump_json(), self.size)
-        return made[key] if key in made else made.setdefault(key, make(self, config))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Setting, "cost_model", cost_model)
-        yield
 
 
 def of(path):

@@ -9,7 +9,7 @@ import torch
 
 from ugc.core.clock import Clock
 from ugc.data.stream import Batch, Rows, Stream, TrainData
-from ugc.methods.method import METHODS, Selection, Setting
+from ugc.methods.method import METHODS, Selection
 from ugc.search.budget import Budget
 from ugc.training.player import Player
 
@@ -24,20 +24,6 @@ every_case = pytest.mark.parametrize("name, options", CASES, ids=[f"{n}-{o}" for
 every_method = pytest.mark.parametrize("name", list(METHODS))
 # batch norm: the buffers must keep still, too
 FAMILY = {"family": "pix2pix-unet", "norm": "batch", "levels": 3, "depths": (0, 1)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def models():
-    """Cost models are functions of the config: made once here, for time."""
-    made, make = {}, Setting.cost_model
-
-    def cost_model(self, config):
-        key = (self.family, config.model_dump_json(), self.size)
-        return made[key] if key in made else made.setdefault(key, make(self, config))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Setting, "cost_model", cost_model)
-        yield
 
 
 @pytest.fixture

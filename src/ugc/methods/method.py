@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -122,9 +123,14 @@ class Setting:
         return OutputDistillation(self.distillation, self.device.device)
 
     def cost_model(self, config: GeneratorConfig) -> CostModel:
-        """Cost of members of the family at the run's size (nothing is allocated)."""
-        with torch.device("meta"):
-            return CostModel(self.family(config), self.size)
+        """Cost of members of the family at the run's size; made once for each config."""
+        return _cost_model(self.family, config.model_dump_json(), self.size)
+
+
+@cache
+def _cost_model(family: type[Generator], config: str, size: tuple[int, int]) -> CostModel:
+    with torch.device("meta"):  # nothing is allocated
+        return CostModel(family(family.Config.model_validate_json(config)), size)
 
 
 @dataclass(frozen=True)
