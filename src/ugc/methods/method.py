@@ -124,13 +124,13 @@ class Setting:
 
     def cost_model(self, config: GeneratorConfig) -> CostModel:
         """Cost of members of the family at the run's size; made once for each config."""
-        return _cost_model(self.family, config.model_dump_json(), self.size)
+        return _cost_model(self.family, config, self.size)  # type: ignore[arg-type]  # mypy doubts that classes have a hash
 
 
 @cache
-def _cost_model(family: type[Generator], config: str, size: tuple[int, int]) -> CostModel:
+def _cost_model(family: type[Generator], config: GeneratorConfig, size: tuple[int, int]) -> CostModel:
     with torch.device("meta"):  # nothing is allocated
-        return CostModel(family(family.Config.model_validate_json(config)), size)
+        return CostModel(family(config), size)
 
 
 @dataclass(frozen=True)
