@@ -19,7 +19,7 @@ console = Console(stderr=True, highlight=False)
 
 def say(text: str) -> None:
     """One line to the person at the terminal (stderr; results for programs go to stdout)."""
-    console.print(text, markup=False)
+    console.print(text, markup=False, soft_wrap=True)  # a log file gets whole lines
 
 
 @contextmanager
