@@ -66,28 +66,74 @@ def rows_of(path):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_not_finite_stops_at_its_step(setting_of, train, tmp_path, bad):
+def test_a_loss_that_is_never_finite_stops_the_fourth_time(setting_of, train, tmp_path, bad):
     phase = Fixed(setting_of(), lambda step: {"D/gan": 1.0, "G/recon": bad if step == 3 else 2.0})
-    with pytest.raises(UserError, match=r"stage, step 3: the loss G/recon is (nan|inf|-inf)") as error:
+    with pytest.raises(UserError, match=r"stage, step 3: the loss G/recon is (nan|inf|-inf), after the learning rate was "
+                                        r"halved 3 times; it began at step 3 \(the loss G/recon"):
         train(phase)
-    assert "no checkpoint was written yet" in str(error.value)
-    assert len(phase.seen) == 4
+    assert len(phase.seen) == 4 * 4  # from step 0 each time
     assert [row["step"] for row in rows_of(tmp_path / "log.jsonl")] == [0, 1, 2]
-    assert not (tmp_path / "state.pt").exists()
+    rates = [seen["G"][0] for seen in phase.seen[::4]]
+    assert rates == pytest.approx([LR, LR / 2, LR / 4, LR / 8])
 
 
-def test_it_stops_at_that_step_also_where_nothing_is_logged(setting_of, train):
+def test_it_is_noticed_at_its_step_also_where_nothing_is_logged(setting_of, train, capsys):
     phase = Fixed(setting_of(), lambda step: {"G/recon": float("nan") if step == 3 else 2.0})
     with pytest.raises(UserError, match="step 3: the loss G/recon is nan"):
         train(phase, steps=50, log_every=20)
+    assert " ".join(capsys.readouterr().err.split()).count("goes on from step 0 with half the learning rate") == 3
 
 
-def test_the_checkpoint_before_it_is_kept_and_named(setting_of, train, tmp_path, monkeypatch):
+def test_it_goes_on_from_the_last_checkpoint_with_half_the_rate(setting_of, train, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
-    phase = Fixed(setting_of(), lambda step: {"G/recon": float("nan") if step == 3 else 2.0})
-    with pytest.raises(UserError, match=r"state\.pt is from before"):
-        train(phase)
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+    steps = []
+
+    def once(step):
+        steps.append(step)
+        return {"G/recon": float("nan") if steps.count(3) == 1 and step == 3 else 2.0}
+
+    phase = Fixed(setting_of(), once)
+    (warning,) = train(phase, steps=5, schedule="lineage")["warnings"]
+    assert steps == [0, 1, 2, 3, 3, 4] and "step 3: the loss G/recon is nan; it goes on from step 3" in warning
+    rates = [seen["D"][0] for seen in phase.seen]
+    assert rates == pytest.approx([LR, LR, LR, LR * 0.8, LR * 0.4, LR * 0.2])
+    assert [row["step"] for row in rows_of(tmp_path / "log.jsonl")] == [0, 1, 2, 3, 4]
+
+
+def test_a_halved_rate_outlives_a_kill(setting_of, train, monkeypatch):
+    asked = []
+
+    def cut(step):
+        asked.append(step)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return {"G/recon": float("nan") if len(asked) == 2 else 2.0}
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Fixed(setting_of(), cut), steps=4)
+    phase = Fixed(setting_of(), lambda step: {"G/recon": 1.0})
+    assert len(train(phase, steps=4)["warnings"]) == 1
+    assert [seen["G"][0] for seen in phase.seen] == pytest.approx([LR / 2, LR * 3 / 8, LR / 4, LR / 8])
+
+
+def test_weights_that_are_not_finite_are_never_a_checkpoint(setting_of, train, tmp_path, monkeypatch):
+    """The losses of a step are those of the weights before it: a step can spoil weights and look well."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", -1.0)
+    phase, step = Gan(setting_of()), Gan.step
+
+    def poisoned(self, batch, clock):
+        losses = step(self, batch, clock)
+        if clock.step == 2 and not seen:
+            seen.append(clock.step)
+            with torch.no_grad():
+                self.G.own[0].fill_(float("nan"))
+        return losses
+
+    seen = []
+    monkeypatch.setattr(Gan, "step", poisoned)
+    (warning,) = train(phase, steps=4)["warnings"]
+    assert "step 2: the weights of G are not finite; it goes on from step 2" in warning
+    assert all(bool(p.isfinite().all()) for p in phase.G.own)
 
 
 def test_through_main_it_is_one_sentence_and_status_2(ugc, tiny, tiny_data, tmp_path, monkeypatch):
@@ -102,6 +148,7 @@ def test_through_main_it_is_one_sentence_and_status_2(ugc, tiny, tiny_data, tmp_
                "--set", "generator.widths=[1,4,8]", "--set", "generator.depths=[0,1]")
     assert told.code == 2
     assert told.last.startswith("ugc: supernet, step 1: the loss G/s.ssim is nan") and "--precision fp32" in told.last
+    assert "supernet, step 1: the loss G/s.ssim is nan; it goes on from step 0 with half the learning rate" in told.err
     assert "Traceback" not in told.err
     assert not (tmp_path / "run/supernet").exists() and not (tmp_path / "run/stages/supernet/done.json").exists()
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from ugc.data.folders import FolderDataset
 from ugc.engine import loop, pipeline
+from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.pipeline import flat
 from ugc.export.saved import load_net
 from ugc.methods.original import Gan
@@ -282,7 +283,7 @@ def test_killed_in_every_stage_it_ends_in_the_same_bits(whole, ugc, tiny_data, t
             path.write_text(kept + kept.splitlines()[-1][:37])  # half a line
         else:
             assert [len(calls), *(row["step"] for row in rows_of(folder / "log.jsonl"))] == [3, 0, 1]
-            assert torch.load(folder / "state.pt", weights_only=True)["step"] == 2
+            assert Checkpoints(folder).latest()["step"] == 2
     assert len(scored) == len(found) - 5  # what the first try had scored was not scored again
     told = ugc(*command)
     assert told.code == 0 and "goes on at step 2 of 4" in told.err
@@ -305,7 +306,7 @@ def test_killed_between_checkpoints_it_starts_the_stage_again(whole, ugc, tiny_d
     with monkeypatch.context() as patch:
         interrupt(patch, (Gan, "step"), after=4)
         assert ugc(*command).code == 130
-    assert not (tmp_path / "run/stages/original/state.pt").exists()
+    assert Checkpoints(tmp_path / "run/stages/original").latest()["step"] == 0
     assert ugc(*command).code == 0
     assert weights(tmp_path / "run", "original") == weights(whole, "original")
     log = "stages/original/log.jsonl"

@@ -52,6 +52,11 @@ class Bar:
             left_text = f", about {left:.0f} s left" if left else ""
             say(f"{self.title}: {self.done}/{self.total}{left_text}  {note}".rstrip())
 
+    def back(self, done: int) -> None:
+        """Some of the work has to be done again."""
+        self.done, self.told = done, done * 10 // max(self.total, 1)
+        self.bars.reset(self.task, completed=done)
+
     def finish(self) -> None:
         if self.total:
             self.bars.update(self.task, completed=self.done)

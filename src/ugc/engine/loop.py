@@ -13,71 +13,87 @@ from torch import Tensor
 
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
-from ugc.core.files import atomic
 from ugc.core.log import JsonLog, progress, say
 from ugc.data.stream import Stream
+from ugc.engine.checkpoint import Checkpoints
+from ugc.engine.stop import stoppable
 from ugc.methods.method import Losses, Phase
 from ugc.training.schedules import SCHEDULES
 
 SAVE_SECONDS = 120.0
 DEAD = 0.01  # D's hinge loss (halved): below it D tells everything apart
 DEAD_STEPS = 200
+HALVINGS = 3  # of the learning rate, before a loss that is not finite ends the run
 
 
 def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int, seed: int, schedule: str,
           log_every: int, grids: int, grid: Callable[[Phase, Path], list[str]]) -> dict[str, Any]:
-    """Run a phase for `steps` steps, writing `log.jsonl`, `grid-*.png` and `state.pt`.
+    """Run a phase for `steps` steps, writing `log.jsonl`, `grid-*.png` and checkpoints.
+
+    A loss or a weight that is not finite takes the phase back to its last checkpoint, with half the learning rate.
 
     Returns:
         What `done.json` keeps, once the stage's nets are saved: steps, seconds, warnings, the rows of the grids.
 
     Raises:
-        UserError: a loss is not finite; says which, at which step, and what was kept.
+        UserError: not finite for the fourth time; says which loss, and since when.
+        KeyboardInterrupt: somebody asked to stop; the step under way was ended and saved.
     """
-    state, spent = folder / "state.pt", 0.0
-    start = 0
-    if state.exists():
-        saved = torch.load(state, map_location="cpu", weights_only=True)
+    checkpoints, step, spent, halvings = Checkpoints(folder), 0, 0.0, 0
+    watch, rows, saved = Watch(title), list[str](), checkpoints.latest()
+    if saved:
         phase.restore(saved["phase"])
-        start, spent = saved["step"], saved["seconds"]
-        say(f"{title}: goes on at step {start} of {steps}")
-    log, watch, began, saved_at = JsonLog(folder / "log.jsonl", start), Watch(title), time.monotonic(), time.monotonic()
-    rows: list[str] = []
-    if state.exists():
-        watch.warnings, watch.low, rows = saved["warnings"], saved["low"], saved["rows"]
+        step, spent, rows, halvings = saved["step"], saved["seconds"], saved["rows"], saved["halvings"]
+        watch.warnings, watch.low, watch.first = saved["warnings"], saved["low"], saved["first"]
+        say(f"{title}: goes on at step {step} of {steps}")
+    log, began, saved_at = JsonLog(folder / "log.jsonl", step), time.monotonic(), time.monotonic()
     show = {math.ceil(steps * (i + 1) / grids) for i in range(grids)}
 
     def save(step: int) -> None:
-        content = {"phase": phase.state(), "step": step, "seconds": spent + time.monotonic() - began,
-                   "warnings": watch.warnings, "low": watch.low, "rows": rows}
-        with atomic(state) as file:
-            torch.save(content, file)
+        checkpoints.save(step, {"phase": phase.state(), "step": step, "seconds": spent + time.monotonic() - began,
+                                "rows": rows, "halvings": halvings, "warnings": watch.warnings, "low": watch.low,
+                                "first": watch.first})
 
-    with progress(title, steps, start) as bar:
-        step = start
+    if not saved:
+        save(0)  # what a loss that is not finite goes back to
+    with progress(title, steps, step) as bar, stoppable() as stop:
         try:
-            for step in range(start, steps):
+            while step < steps:
                 clock = Clock(seed, step)
-                factor = SCHEDULES[schedule](step, steps)
+                factor = SCHEDULES[schedule](step, steps) * 0.5**halvings
                 for player in phase.players.values():
                     player.set_lr(factor)
                 losses = phase.step(stream.batch(clock), clock)
-                watch.see(step, losses, state)
+                due = stop.asked or step + 1 == steps or time.monotonic() - saved_at > SAVE_SECONDS
+                if spoilt := watch.spoilt(step, losses) or (due and watch.spoilt_weights(step, phase)):
+                    step, halvings = watch.back(step, spoilt, checkpoints, phase, halvings), halvings + 1
+                    log = JsonLog(folder / "log.jsonl", step)
+                    bar.back(step)
+                    save(step)
+                    continue
                 if step % log_every == 0 or step == steps - 1:
                     log.write(step, {**numbers(losses), "lr": factor})
                 bar.advance(note=brief(losses) if step % log_every == 0 else "")
-                if step + 1 in show:
-                    rows = grid(phase, folder / f"grid-{step + 1:08d}.png")
-                if time.monotonic() - saved_at > SAVE_SECONDS and step + 1 < steps:
-                    save(step + 1)
+                step += 1
+                if step in show:
+                    rows = grid(phase, folder / f"grid-{step:08d}.png")
+                if due:
+                    save(step)
                     saved_at = time.monotonic()
+                if stop.asked and step < steps:
+                    say(f"{title}: saved after {step} of {steps} steps; run the same command again to go on")
+                    raise Stopped
+        except Stopped:
+            raise
         except KeyboardInterrupt:
             say(f"{title}: stopped in step {step}; the last checkpoint is kept: run the same command again to go on")
             raise
     seconds = spent + time.monotonic() - began
-    if start < steps:
-        save(steps)
     return {"steps": steps, "seconds": round(seconds, 1), "warnings": watch.warnings, "rows": rows}
+
+
+class Stopped(KeyboardInterrupt):
+    """Stopped between two steps, all saved."""
 
 
 def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
@@ -96,26 +112,47 @@ def brief(losses: Losses) -> str:
 
 
 class Watch:
-    """Notices a loss that is not finite, and a discriminator that has died, at the step where it happens."""
+    """Notices what is not finite, and a discriminator that has died, at the step where it happens."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.warnings: list[str] = []
         self.low: dict[str, int] = {}
+        self.first = ""  # what was not finite first, and when
 
-    def see(self, step: int, losses: Losses, state: Path) -> None:
-        values = numbers(losses)
-        for name, value in values.items():
+    def spoilt(self, step: int, losses: Losses) -> str:
+        """What is not finite among the losses, as words; looks at the discriminators, too."""
+        for name, value in numbers(losses).items():
             if not math.isfinite(value):
-                kept = f"the checkpoint {state} is from before" if state.exists() else "no checkpoint was written yet"
-                raise UserError(f"{self.title}, step {step}: the loss {name} is {value}; the run stopped and {kept}; try "
-                                f"--precision fp32 or a lower rate (--set optimiser.lr=1e-4) in a new folder")
+                return f"the loss {name} is {value}"
             if name.split("/")[0].startswith("D"):
                 self.low[name] = self.low.get(name, 0) + 1 if value < DEAD else 0
                 if self.low[name] == DEAD_STEPS:
                     self.warn(f"{self.title}, step {step}: {name} has been below {DEAD} for {DEAD_STEPS} steps: this "
                               f"discriminator tells real from fake without fail and teaches little; the run goes on; a "
                               f"smaller one (--set patch.ndf=..) or more labels help")
+        return ""
+
+    @staticmethod
+    def spoilt_weights(step: int, phase: Phase) -> str:
+        """The player whose weights are not finite, as words: its next checkpoint would be none to go back to."""
+        for name, player in phase.players.items():
+            if not all(bool(p.isfinite().all()) for p in player.own):
+                return f"the weights of {name} are not finite"
+        return ""
+
+    def back(self, step: int, spoilt: str, checkpoints: Checkpoints, phase: Phase, halvings: int) -> int:
+        """Take the phase to its last checkpoint; returns the step of that."""
+        self.first = self.first or f"step {step} ({spoilt})"
+        saved = checkpoints.latest()
+        if halvings == HALVINGS or saved is None:
+            raise UserError(f"{self.title}, step {step}: {spoilt}, after the learning rate was halved {halvings} times; it "
+                            f"began at {self.first}; try --precision fp32 or a lower rate (--set optimiser.lr=1e-5) in a "
+                            f"new folder")
+        phase.restore(saved["phase"])
+        self.low = {}
+        self.warn(f"{self.title}, step {step}: {spoilt}; it goes on from step {saved['step']} with half the learning rate")
+        return int(saved["step"])
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

@@ -3,7 +3,7 @@
     original -> supernet -> search -> distill -> test          (a method may need fewer)
 
     RUN/recipe.json env.json run.json labels.txt unlabelled.txt validation.txt
-    RUN/stages/STAGE/    log.jsonl, grid-*.png, state.pt while it runs, done.json when it is done
+    RUN/stages/STAGE/    log.jsonl, grid-*.png, state* while it runs, done.json when it is done
     RUN/original/ supernet/ largest/ deep_teacher/ wide_teacher/ student/    saved nets
     RUN/metrics.json report.html
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ugc.data.dataset import Dataset, open_dataset
 from ugc.data.labels import Split, split, write_split
 from ugc.data.stream import Stream, test_data, train_data
 from ugc.engine import evaluate
+from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.environment import environment
 from ugc.engine.inherit import check_source, take_over
 from ugc.engine.loop import train
@@ -33,6 +35,7 @@ from ugc.engine.pictures import in_batches, sheet
 from ugc.engine.plots import pareto_plot
 from ugc.engine.recipe import Recipe, flat
 from ugc.engine.report import write_report
+from ugc.engine.stop import alone
 from ugc.export.saved import load_net, load_tensors, save_net, save_tensors
 from ugc.methods.method import METHODS, Method, Phase, Selection, Setting
 from ugc.methods.original import Gan
@@ -106,8 +109,14 @@ class Run:
         names = list(self.stages)
         if until is not None and until not in names:
             raise UserError(f"--until {until!r}: this run has the stages {', '.join(names)}")
-        self.begin()
-        for name in names[: names.index(until) + 1 if until else None]:
+        with alone(self.folder):
+            self.begin()
+            self.work(names[: names.index(until) + 1 if until else None])
+        say(f"report: {self.folder / 'report.html'}")
+
+    def work(self, names: Sequence[str]) -> None:
+        """Run those of these stages that are not done."""
+        for name in names:
             if (self.stage(name) / "done.json").exists():
                 say(f"{name}: done")
                 continue
@@ -118,7 +127,6 @@ class Run:
             else:
                 self.train(name)
             write_report(self.folder)
-        say(f"report: {self.folder / 'report.html'}")
 
     def stage(self, name: str) -> Path:
         return self.folder / "stages" / name
@@ -177,7 +185,7 @@ class Run:
         for what, tensors in phase.left().items():
             save_tensors(tensors, folder / f"{what}.safetensors")
         write_json(folder / "done.json", done)
-        (folder / "state.pt").unlink(missing_ok=True)
+        Checkpoints(folder).clear()
 
     def inherited(self, name: str) -> dict[str, Any]:
         """What earlier stages left for a stage."""

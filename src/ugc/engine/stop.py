@@ -1,0 +1,66 @@
+"""How a run is stopped, and kept to itself: Ctrl-C and SIGTERM between two steps, one process a run folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ugc.core.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
+
+
+class Stop:
+    """Whether somebody asked the process to end. The second time it ends at once (KeyboardInterrupt)."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """While it is open, Ctrl-C and SIGTERM only set `asked`, so that what is under way can end and be saved."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield stop
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a lock on `folder`. The system lets go of it however the process ends, so a kill leaves nothing to clean up.
+
+    Raises:
+        UserError: another process works in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":  # no such locks: two runs are not noticed there
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another run is working in it; wait for its end, or give another --out") from None
+        yield
+    finally:
+        os.close(handle)
