@@ -13,7 +13,8 @@ from fontTools import subset
 from PIL import Image
 from pylopdf_fonts_zh_cn import sans_path, serif_path
 
-from ugc.cli.main import ELSEWHERE, main, parser
+from ugc.cli.main import VERBS, main, parser
+from ugc.cli.parser import ELSEWHERE
 from ugc.engine.recipe import Recipe
 from ugc.models.generator import FAMILIES
 from ugc.recipes.table import TABLE
@@ -56,7 +57,7 @@ def test_importing_ugc_takes_no_torch():
     assert told.stdout.split()[1] == "False"
 
 
-@pytest.mark.parametrize("verb", ["run", "show", "data", "translate", "recipes"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb, ugc):
     told = ugc(verb, "--help")
     assert told.code == 0 and verb in told.out
@@ -320,10 +321,10 @@ def test_a_recipe_on_your_folder(ugc, tiny_data, tmp_path):
 
 
 def test_interrupted_is_130(monkeypatch):
-    from ugc.cli import verbs
+    from ugc.cli import recipes
 
     def stop(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verbs, "recipes", stop)
+    monkeypatch.setattr(recipes, "execute", stop)
     assert main(["recipes"]) == 130

@@ -1,0 +1,59 @@
+"""`ugc data`: write a data set as a plain folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ugc.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from ugc.data.dataset import Dataset
+
+HELP = "write a data set as a folder"
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    sets = parser.add_subparsers(dest="set_name", metavar="SET", required=True, parser_class=Parser)
+    glyphs = sets.add_parser("sans2serif", allow_abbrev=False, help="the built-in set: Noto Sans SC to Noto Serif SC")
+    fonts = sets.add_parser("fonts", allow_abbrev=False, help="any two fonts: characters of one from the other's")
+    fonts.add_argument("--source", required=True, metavar="A.otf")
+    fonts.add_argument("--target", required=True, metavar="B.otf")
+    for side in ("source", "target"):
+        fonts.add_argument(f"--weight-{side}", type=float, help="weight of a variable font, such as 400")
+        fonts.add_argument(f"--index-{side}", type=int, default=0, help="which font of a collection (.ttc)")
+    for one in (glyphs, fonts):
+        one.add_argument("--size", default="256")
+        one.add_argument("--out", required=True, metavar="DIR")
+    glyphs.set_defaults(make=write_sans2serif)
+    fonts.set_defaults(make=write_fonts)
+
+
+def execute(options: argparse.Namespace) -> None:
+    options.make(options)
+
+
+def write_sans2serif(options: argparse.Namespace) -> None:
+    from ugc.data.dataset import DataConfig, open_dataset
+
+    write(open_dataset(DataConfig.parse({"path": "sans2serif", "size": options.size}, "--size"), 0), options)
+
+
+def write_fonts(options: argparse.Namespace) -> None:
+    from ugc.data.fonts import font_dataset
+
+    write(font_dataset(Path(options.source), Path(options.target), weight_source=options.weight_source,
+                       weight_target=options.weight_target, index_source=options.index_source,
+                       index_target=options.index_target), options)
+
+
+def write(dataset: Dataset, options: argparse.Namespace) -> None:
+    from ugc.core.log import say
+    from ugc.data.dataset import DataConfig
+    from ugc.data.fonts import write_folder
+
+    write_folder(dataset, DataConfig.parse({"path": "fonts", "size": options.size}, "--size").size, Path(options.out))
+    for note in dataset.notes:
+        say(note)
+    say(f"written to {options.out}; next: ugc run {options.out} --size {options.size} --set data.flip=false --out RUN")
