@@ -77,7 +77,8 @@ def run(code, **environment):
 
 @pytest.mark.parametrize("module", [name for name in ("ugc", "ugc.cli.main") if name in ("ugc", *MODULES)])
 def test_light_modules_load_no_torch(module):
-    heavy = ("torch", "torchvision", "matplotlib", "pydantic", "scipy")[: 3 if module == "ugc.cli.main" else 5]
+    heavy = ("torch", "torchvision", "matplotlib", "onnx", "onnxruntime", "onnxscript", "pydantic", "scipy")
+    heavy = heavy[: 6 if module == "ugc.cli.main" else 8]
     done = run(f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

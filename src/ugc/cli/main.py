@@ -13,7 +13,7 @@ from ugc.cli.parser import ELSEWHERE, Parser
 from ugc.core.errors import UserError
 from ugc.version import __version__
 
-VERBS = ("run", "show", "data", "translate", "recipes")
+VERBS = ("run", "show", "data", "translate", "export", "recipes")
 
 
 def parser() -> Parser:

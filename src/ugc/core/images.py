@@ -1,4 +1,4 @@
-"""The only place where value ranges change: uint8 or uint16 HWC on disk, float32 [-1, 1] NCHW inside.
+"""The only place where value ranges change: uint8 or uint16 HWC on disk, float32 [-1, 1] NCHW inside, [0, 1] in exports.
 
 Arrays of float32 pass through unchanged: they are taken to be in [-1, 1] already.
 """
@@ -33,6 +33,16 @@ def from_unit(images: Tensor, dtype: Any = np.uint8) -> Array:
     scaled = (images.detach().to("cpu", torch.float32) + 1.0) * (peak / 2.0)
     array: Array = scaled.round_().clamp_(0, peak).permute(0, 2, 3, 1).numpy().astype(dtype)
     return array
+
+
+def widened(images: Tensor) -> Tensor:
+    """[0, 1] -> [-1, 1]."""
+    return images * 2.0 - 1.0
+
+
+def narrowed(images: Tensor) -> Tensor:
+    """[-1, 1] -> [0, 1]."""
+    return (images + 1.0) * 0.5
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:

@@ -1,0 +1,200 @@
+"""Formats of other runtimes: what an exported file computes, how it is checked, and what it says of itself.
+
+A file takes pictures in [0, 1] of any size and gives pictures of the same size in [0, 1]: value range, padding and cropping
+are inside. It is written only after its own runtime gave what torch gives.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ugc.core.errors import UserError
+from ugc.core.files import atomic
+from ugc.core.images import Array, narrowed, widened
+from ugc.core.log import say
+from ugc.core.registry import Registry
+from ugc.export.saved import load_net
+from ugc.models.generator import Generator
+from ugc.nn.cost import total, trace
+from ugc.version import __version__
+
+FORMATS: Registry[type[Format]] = Registry("format", "ugc.export")
+
+TOLERANCE = 1e-4  # of the range [0, 1]: a fortieth of a step of 8 bits
+LICENCE = "ugc is Apache-2.0; weights and pictures are under the terms of the data (see attribution)"
+OWN = "Trained on pictures of the user's own, which keep their own terms"
+
+Run = Callable[[Array], Array]
+
+
+class Format(ABC):
+    """One kind of file. A subclass registers itself: `@FORMATS.register("name")`.
+
+    Attributes:
+        suffix: of its files, such as ".onnx".
+        extra: the extra of this package that installs `needs`, the modules that are imported.
+    """
+
+    suffix: ClassVar[str]
+    extra: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def convert(self, net: PictureNet) -> bytes:
+        """The file's content."""
+
+    @abstractmethod
+    def runtime(self, data: bytes) -> Run:
+        """The content in the format's own runtime: float32 [N, C, H, W] -> the same."""
+
+    @abstractmethod
+    def stamp(self, data: bytes, about: dict[str, str]) -> bytes:
+        """The content with `about` in it."""
+
+    @abstractmethod
+    def about(self, data: bytes) -> dict[str, str]:
+        """What `stamp` put there."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """What made the file: packages, version of the format."""
+
+    def check_packages(self) -> None:
+        """UserError where a package is missing."""
+        for name in self.needs:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                raise UserError(f"{name} cannot be imported ({error}): pip install 'ugc[{self.extra}]'") from None
+
+
+class PictureNet(nn.Module):
+    """A generator as a file holds it: [N, C, H, W] in [0, 1] -> the same size in [0, 1], any H and W.
+
+    It is what `Translator.array` does between two roundings. Sides are padded at their end, by reflection.
+    """
+
+    def __init__(self, net: Generator) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        x = widened(image)  # [N, C, H, W] in [-1, 1]
+        x = x.index_select(2, self._reflected(height, x.device))  # [N, C, tall, W]
+        x = x.index_select(3, self._reflected(width, x.device))  # [N, C, tall, wide]
+        return narrowed(self.net(x)[:, :, :height, :width])
+
+    def _reflected(self, side: int, device: torch.device) -> Tensor:
+        """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, up to a multiple of the stride, at least 8.
+
+        By arithmetic on the side, so that a graph holds it for every side, one of 1 and pads beyond the side too.
+        """
+        stride = self.net.stride
+        padded = stride * torch.sym_max((side + stride - 1) // stride, -(-8 // stride))
+        period = torch.full((1,), torch.sym_max(2 * (side - 1), 1), dtype=torch.int64, device=device)
+        i = torch.arange(padded, device=device) % period
+        return torch.minimum(i, 2 * (side - 1) - i)
+
+
+def cases(trained: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
+    """(N, H, W) of the check: the training size; two of odd sides; one smaller than its pad."""
+    height, width = trained
+    return (1, height, width), (2, height * 3 // 4 | 1, width * 5 // 4 | 1), (1, 5, 7)
+
+
+@torch.no_grad()
+def largest_difference(net: PictureNet, run: Run, sizes: tuple[tuple[int, int, int], ...]) -> float:
+    """max |runtime - torch| over noise pictures in [0, 1] of `sizes`; infinite where a shape or a number is wrong."""
+    worst = 0.0
+    for seed, (count, height, width) in enumerate(sizes):
+        shape = (count, net.net.config.in_channels, height, width)
+        image = np.random.default_rng(seed).random(shape, dtype=np.float32)
+        wanted, got = net(torch.from_numpy(image)).numpy(), run(image)
+        if got.shape != wanted.shape or not np.isfinite(got).all():
+            return float("inf")
+        worst = max(worst, float(np.abs(got - wanted).max()))
+    return worst
+
+
+def export(folder: Path, name: str = "onnx", out: Path | None = None) -> list[str]:
+    """Write a saved net as one file of another runtime, checked against torch; returns what there is to say.
+
+    Raises:
+        UserError: no such format, a missing package, no saved net, or a file that does not compute what torch does.
+            Nothing is written then.
+    """
+    chosen = FORMATS[name]()
+    path = out or folder / f"model{chosen.suffix}"
+    if path.suffix != chosen.suffix or path.is_dir():
+        raise UserError(f"--out {path}: expected a file whose name ends in {chosen.suffix}")
+    chosen.check_packages()
+    net, config = load_net(folder)
+    if not net.config.arch and len(net.space) > 1:
+        say(f"{folder} is a supernet: it is exported at its full width")
+    trained = _size(folder, net, config)
+    wrapped = PictureNet(net).eval()
+    data = chosen.convert(wrapped)
+    sizes = cases(trained)
+    try:
+        difference = largest_difference(wrapped, chosen.runtime(data), sizes)
+    except Exception as error:  # runtimes have errors of their own
+        raise UserError(f"{name}: its runtime failed on the exported net, so nothing was written: "
+                        f"{_line(error)}") from error
+    shown = ", ".join("x".join(map(str, size)) for size in sizes)
+    if not difference <= TOLERANCE:
+        raise UserError(f"{name}: the exported net differs from torch by up to {difference:.3g} at {shown}, more than "
+                        f"{TOLERANCE:g}, so nothing was written")
+    about = describe(net, config, trained) | chosen.versions() | {
+        "format": name, "checked_sizes": json.dumps(sizes), "largest_difference": f"{difference:.3g}",
+        "tolerance": f"{TOLERANCE:g}"}
+    data = chosen.stamp(data, about)
+    try:
+        with atomic(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {_line(error)}") from None
+    made = ", ".join(f"{key} {value}" for key, value in chosen.versions().items())
+    return [f"{path}: {len(data):,} bytes; {made}",
+            f"largest difference from torch {difference:.3g} (at most {TOLERANCE:g}) at {shown} (N x H x W)",
+            f"{about['family']} {about['arch']}: {net.config.in_channels} to {net.config.out_channels} channels, "
+            f"{about['params']} params, {about['macs']} macs, {about['macs_paper']} macs_paper at "
+            f"{trained[0]}x{trained[1]}",
+            f"attribution: {about['attribution']}"]
+
+
+def describe(net: Generator, config: dict[str, Any], trained: tuple[int, int]) -> dict[str, str]:
+    """What a file says of the net in it, as text; costs are counted anew, at the training size."""
+    cost = total(trace(net, None, trained))
+    return {
+        "ugc": __version__, "family": config["family"], "role": str(config.get("role", "")),
+        "arch": net.config.arch or net.space.largest.text, "size": f"{trained[0]}x{trained[1]}",
+        "params": str(cost.params), "macs": str(cost.macs), "macs_paper": str(cost.macs_paper),
+        "stride": str(net.stride), "in_channels": str(net.config.in_channels), "out_channels": str(net.config.out_channels),
+        "value_range": "[0, 1]", "layout": "NCHW", "data": str(config.get("data", "")), "licence": LICENCE,
+        "attribution": str(config.get("attribution") or OWN), "python": platform.python_version(),
+        "torch": torch.__version__}
+
+
+def _size(folder: Path, net: Generator, config: dict[str, Any]) -> tuple[int, int]:
+    """The training size that `config.json` names."""
+    size = config.get("size")
+    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+        raise UserError(f"{folder / 'config.json'} names no size (expected \"size\": [H, W])")
+    net.check_size((size[0], size[1]))
+    return size[0], size[1]
+
+
+def _line(error: Exception) -> str:
+    """An error's first line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
