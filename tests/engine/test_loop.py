@@ -55,7 +55,7 @@ def train(stream, tmp_path):
     def run(phase, steps=5, folder=tmp_path, shown=None, **options):
         shown = [] if shown is None else shown
         options = {"seed": 0, "schedule": "linear", "log_every": 1, "grids": 0,
-                   "grid": lambda phase, path: shown.append(path.name) or ["net"], **options}
+                   "grid": lambda phase, path: shown.append(path.name) or {"net": 1.0}, **options}
         return loop.train(phase, stream, Path(folder), "stage", steps=steps, **options)
 
     return run

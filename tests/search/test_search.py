@@ -142,6 +142,11 @@ def score(arch):
     return apart + abs(arch["d.s0"] - 2) + arch["d.s3"]
 
 
+def each(one):
+    """A score of several nets, from one of one net."""
+    return lambda archs: [one(arch) for arch in archs]
+
+
 CONFIG = SearchConfig(population=30, generations=12)
 
 
@@ -150,7 +155,7 @@ def test_evolution_beats_as_many_random_draws():
     wins = 0
     for seed in range(5):
         asked = set()
-        best = evolve(region, lambda a, asked=asked: asked.add(a) or score(a), CONFIG, Clock(seed), "student")
+        best = evolve(region, each(lambda a, asked=asked: asked.add(a) or score(a)), CONFIG, Clock(seed), "student")
         assert best in region and score(best) == min(map(score, asked))  # nothing better was met and lost
         assert all(a in region for a in asked)
         rng = np.random.default_rng(seed)
@@ -164,7 +169,7 @@ def test_evolution_is_a_function_of_seed_and_purpose():
 
     def path(seed, purpose):
         asked = []
-        evolve(region, lambda a: asked.append(a) or score(a), config, Clock(seed), purpose)
+        evolve(region, each(lambda a: asked.append(a) or score(a)), config, Clock(seed), purpose)
         return asked
 
     assert path(0, "student") == path(0, "student")
@@ -189,21 +194,21 @@ def test_a_killed_search_goes_on_with_its_memo():
         return memoised
 
     whole = {}
-    best = evolve(region, with_memo(whole, None), CONFIG, Clock(0), "student")
+    best = evolve(region, each(with_memo(whole, None)), CONFIG, Clock(0), "student")
     straight = list(evaluations)
     evaluations.clear()
     memo = {}
     with pytest.raises(KilledError):
-        evolve(region, with_memo(memo, 50), CONFIG, Clock(0), "student")
-    assert evolve(region, with_memo(memo, None), CONFIG, Clock(0), "student") == best
+        evolve(region, each(with_memo(memo, 50)), CONFIG, Clock(0), "student")
+    assert evolve(region, each(with_memo(memo, None)), CONFIG, Clock(0), "student") == best
     assert evaluations == straight and len(set(evaluations)) == len(evaluations)
     evaluations.clear()
-    assert evolve(region, with_memo(memo, 0), CONFIG, Clock(0), "student") == best  # all known: nothing is computed
+    assert evolve(region, each(with_memo(memo, 0)), CONFIG, Clock(0), "student") == best  # all known: nothing is computed
 
 
 def test_each_generation_is_told_and_the_best_never_gets_worse():
     told = []
-    evolve(region_of(0.35), score, CONFIG, Clock(0), "student", lambda g, scores: told.append((g, dict(scores))))
+    evolve(region_of(0.35), each(score), CONFIG, Clock(0), "student", lambda g, scores: told.append((g, dict(scores))))
     assert [g for g, _ in told] == list(range(13))
     best = [min(scores.values()) for _, scores in told]
     assert best == sorted(best, reverse=True) and best[-1] < best[0]
@@ -214,13 +219,14 @@ def test_each_generation_is_told_and_the_best_never_gets_worse():
 
 def test_a_region_smaller_than_the_population():
     low = cost(SPACE.smallest)
-    assert evolve(Region(SPACE, cost, low, low), score, CONFIG, Clock(0), "student") == SPACE.smallest
+    assert evolve(Region(SPACE, cost, low, low), each(score), CONFIG, Clock(0), "student") == SPACE.smallest
 
 
 def test_an_empty_region_is_said():
     top = cost(SPACE.largest)
     with pytest.raises(UserError, match=r"the search for the student met no architecture .*choose another budget"):
-        evolve(Region(SPACE, cost, top + 1, top + 2), score, SearchConfig(population=3, generations=1), Clock(0), "student")
+        evolve(Region(SPACE, cost, top + 1, top + 2), each(score), SearchConfig(population=3, generations=1), Clock(0),
+               "student")
 
 
 def test_mutation_and_crossover():

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ugc.cli.parser import ELSEWHERE, Parser
-from ugc.core.errors import UserError
+from ugc.core.errors import LostError, UserError
+from ugc.core.rank import local_rank
 from ugc.version import __version__
 
 VERBS = ("run", "show", "data", "translate", "export", "recipes")
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import_module(f"ugc.cli.{options.verb}").execute(options)
     except UserError as error:
-        print(f"ugc: {error}", file=sys.stderr)
+        if local_rank() == 0 or isinstance(error, LostError):
+            print(f"ugc: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ugc.core.errors import UserError
+from ugc.core.rank import local_rank, size
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -101,4 +102,6 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
         precision = "bf16" if has else "fp32"
     if precision == "fp16" and kind != "cuda":
         raise UserError(f"--precision fp16 needs CUDA, not {kind}; use bf16 or fp32")
+    if device == "cuda" and size() > 1:  # every process has a GPU of its own
+        device = f"cuda:{local_rank()}"
     return Device(torch.device(device), precision)

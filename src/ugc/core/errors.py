@@ -10,6 +10,10 @@ class UserError(Exception):
     """Something the user can mend. Its message is one sentence: what, where, what was expected, what to do."""
 
 
+class LostError(UserError):
+    """Another process of the run has ended. Said by every process that is left; other errors by one of each machine."""
+
+
 def near(word: str, words: Iterable[str]) -> str:
     """A hint such as `did you mean 'labels'? known: a, b` for a word that is not among `words`."""
     known = sorted(words)

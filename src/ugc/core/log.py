@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ugc.core.files import write_text
+from ugc.core.rank import lead
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, quiet=not lead())  # of many processes one speaks
 
 
 def say(text: str) -> None:
@@ -71,12 +72,16 @@ class JsonLog:
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         self.path = path
+        if not lead():  # of many processes one writes
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [row for row in read_log(path) if row["step"] < resume_step]
             write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
+        if not lead():
+            return
         with open(self.path, "a") as file:
             file.write(json.dumps({"step": step, **{k: _number(v) for k, v in values.items()}}, allow_nan=False) + "\n")
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import free_memory
 from ugc.core.images import Array, to_unit
@@ -83,7 +84,7 @@ class Stream:
 
     Args:
         data: arrays; they move to a CUDA device whole where a third of its free memory holds them.
-        batch: N, the number of pairs and also of unlabelled sources.
+        batch: the number of pairs and also of unlabelled sources, of all processes together.
         device: where batches are wanted.
     """
 
@@ -99,12 +100,14 @@ class Stream:
         self._orders: dict[tuple[str, int, int], Indices] = {}
 
     def batch(self, clock: Clock) -> Batch:
-        """The batch of this step: a pure function of the clock. A source and its target share crop and flip."""
-        a = self._turn("A", len(self.A), clock)
-        view = self._views("A", self.A, len(a), clock)
-        u = self._turn("U", len(self.U), clock)
+        """The batch of this step: a pure function of the clock. A source and its target share crop and flip.
+
+        Of several processes each gets its share: N and M are then the batch size by their number.
+        """
+        a, view = self._drawn("A", self.A, clock)
+        u, view_u = self._drawn("U", self.U, clock)
         return Batch(source=self._gather(self.A, a, view), target=self._gather(self.T, a, view),
-                     unlabelled=self._gather(self.U, u, self._views("U", self.U, len(u), clock)))
+                     unlabelled=self._gather(self.U, u, view_u))
 
     def validation(self) -> Tensor:
         """The sources held out for validation, cut at the centre: [V, C, H, W]."""
@@ -116,6 +119,12 @@ class Stream:
         pick = np.arange(min(count, total)) * total // min(count, total)
         return torch.cat([self._plain(self.A, pick[pick < len(self.A)]),
                           self._plain(self.U, pick[pick >= len(self.A)] - len(self.A))])
+
+    def _drawn(self, name: str, rows: Rows, clock: Clock) -> tuple[Indices, View]:
+        """Which pictures of `rows`, and how they are cut: drawn for the whole batch, this process's share of it."""
+        turn = self._turn(name, len(rows), clock)
+        view, mine = self._views(name, rows, len(turn), clock), processes.share(len(turn))
+        return turn[mine], View(view.top[mine], view.left[mine], view.flip[mine])
 
     def _turn(self, name: str, n: int, clock: Clock) -> Indices:
         """Whose turn it is: every pass over the n pictures is a permutation of its own."""

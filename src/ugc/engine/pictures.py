@@ -26,6 +26,11 @@ def sheet(rows: Sequence[Tensor], path: Path) -> None:
     write_picture(path, np.concatenate(lines, axis=0))
 
 
+def spread(pictures: Tensor) -> float:
+    """How far pictures [N, C, H, W] differ from each other: the standard deviation over them, averaged over pixels."""
+    return float(pictures.float().std(0).mean()) if len(pictures) > 1 else 0.0
+
+
 @torch.no_grad()
 def in_batches(net: torch.nn.Module, images: Tensor, size: int = 32) -> Tensor:
     """net over [N, C, H, W], some at a time, on the net's device; the result on the CPU."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ugc.core import processes, rank
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
 from ugc.core.files import digest, read_json, write_json
@@ -30,8 +32,8 @@ from ugc.engine import evaluate
 from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.environment import environment
 from ugc.engine.inherit import check_source, take_over
-from ugc.engine.loop import train
-from ugc.engine.pictures import in_batches, sheet
+from ugc.engine.loop import Stopped, train
+from ugc.engine.pictures import in_batches, sheet, spread
 from ugc.engine.plots import pareto_plot
 from ugc.engine.recipe import Recipe, flat
 from ugc.engine.report import write_report
@@ -61,6 +63,9 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: Path, source: Path | None = None) -> None:
         self.recipe, self.folder, self.source = recipe, folder, source
+        if recipe.batch % rank.size():
+            raise UserError(f"batch {recipe.batch} cannot be shared by {rank.size()} processes: --set batch={rank.size()}, "
+                            f"or another multiple")
         check_same(recipe, folder)
         self.dataset: Dataset = open_dataset(recipe.data, recipe.seed)
         channels = (self.dataset.source_channels, self.dataset.target_channels)
@@ -109,15 +114,29 @@ class Run:
         names = list(self.stages)
         if until is not None and until not in names:
             raise UserError(f"--until {until!r}: this run has the stages {', '.join(names)}")
-        with alone(self.folder):
-            self.begin()
-            self.work(names[: names.index(until) + 1 if until else None])
+        names = names[: names.index(until) + 1 if until else None]
+        try:
+            with alone(self.folder) if processes.lead() else nullcontext():
+                with processes.group(self.setting.device.device):
+                    if processes.lead():
+                        self.begin()
+                    processes.wait()
+                    self.work([name for name in names if name != "test"])
+                if processes.lead():  # the others are done
+                    self.work([name for name in names if name == "test"])
+        except Stopped:
+            raise
+        except KeyboardInterrupt:
+            say("stopped; what is done is kept: run the same command again to go on")
+            raise
         say(f"report: {self.folder / 'report.html'}")
 
     def work(self, names: Sequence[str]) -> None:
         """Run those of these stages that are not done."""
         for name in names:
-            if (self.stage(name) / "done.json").exists():
+            done = (self.stage(name) / "done.json").exists()
+            processes.wait()  # all have looked
+            if done:
                 say(f"{name}: done")
                 continue
             if name == "search":
@@ -126,7 +145,9 @@ class Run:
                 self.test()
             else:
                 self.train(name)
-            write_report(self.folder)
+            if processes.lead():
+                write_report(self.folder)
+            processes.wait()
 
     def stage(self, name: str) -> Path:
         return self.folder / "stages" / name
@@ -162,7 +183,8 @@ class Run:
     @property
     def stream(self) -> Stream:
         if self._stream is None:
-            data = train_data(self.dataset, self.recipe.data, self.split)
+            with processes.one_first():  # decodes, the others find it decoded
+                data = train_data(self.dataset, self.recipe.data, self.split)
             self._stream = Stream(data, self.recipe.batch, self.setting.device.device)
         return self._stream
 
@@ -170,14 +192,21 @@ class Run:
 
     def train(self, name: str) -> None:
         """Train one stage, then save its nets, batch norm recalibrated."""
-        phase: Phase = Gan(self.setting) if name == "original" else self.method.phase(name, self.inherited(name))
+        with processes.one_first():  # a backbone may be downloaded
+            phase: Phase = Gan(self.setting) if name == "original" else self.method.phase(name, self.inherited(name))
         if about := phase.about():
             say(about["text"])
+        if about and processes.lead():
             write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), "distillation": about})
         folder = self.stage(name)
         done = train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
               schedule=self.recipe.optimiser.schedule, log_every=self.recipe.log_every, grids=self.recipe.grids,
               grid=self.grid)
+        if processes.lead():
+            self.keep(phase, folder, done)
+
+    def keep(self, phase: Phase, folder: Path, done: dict[str, Any]) -> None:
+        """Save what a trained stage leaves; `done.json` comes last."""
         for role, net in phase.nets().items():
             if role != "supernet":  # whose own statistics are never read
                 recalibrate(net, self.calibration().split(16))
@@ -206,18 +235,22 @@ class Run:
                  "direction": self.recipe.data.direction, "recipe": digest(self.recipe.model_dump(mode="json"))}
         save_net(net, self.folder / role, self.recipe.family, role, self.setting.size, about)
 
-    def grid(self, phase: Phase, path: Path) -> list[str]:
-        """What the nets make of eight held-out sources: the sources, then one row a net; returns the nets' names."""
+    def grid(self, phase: Phase, path: Path) -> dict[str, float]:
+        """What the nets make of eight held-out sources: the sources, then one row a net.
+
+        Returns:
+            net -> how far its pictures differ from each other, in the sources' own differences (0: all are the same).
+        """
         sources = self.stream.validation()[:8]
-        rows, names = [sources.cpu()], []
+        rows, spreads = [sources.cpu()], dict[str, float]()
         for role, net in phase.nets().items():
             if role != "supernet":
                 copy = type(net)(net.config).to(sources.device)
                 copy.load_state_dict(net.state_dict())
-                names.append(role)
                 rows.append(in_batches(recalibrate(copy, self.stream.calibration(64).split(16)), sources))
+                spreads[role] = spread(rows[-1]) / max(spread(rows[0]), 1e-6)
         sheet(rows, path)
-        return names
+        return spreads
 
     # ---- search ----
 
@@ -233,6 +266,8 @@ class Run:
         with progress("search", planned(config, len(self.cost.space.ladder()))) as bar:
             board = Scoreboard(folder / "candidates.jsonl", self.cost, score, bar)
             chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed))
+        if not processes.lead():
+            return
         self.write_choice(chosen, notes, board.rows)
         rows = list(board.rows.values())
         write_json(folder / "pareto.json", {"rows": rows, "front": front(rows), "chosen": board.rows[chosen.student.text]})
@@ -255,7 +290,8 @@ class Run:
         """What the search chose, or what the method fixes by rule."""
         by_rule = self.method.select_by_rule(self.budget)
         if by_rule is not None:
-            self.write_choice(by_rule, (), {})
+            if processes.lead():
+                self.write_choice(by_rule, (), {})
             return by_rule
         choice = read_json(self.stage("search") / "choice.json")
         space = self.cost.space

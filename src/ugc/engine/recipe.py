@@ -76,7 +76,8 @@ class Recipe(Config):
         device = choose(self.device, self.precision)
         options = METHODS[self.method].Config.parse(self.options, "options").model_dump(mode="json")
         return self.model_copy(update={
-            "device": str(device.device), "precision": device.precision, "options": options,
+            "device": device.device.type if self.device == "auto" else self.device,
+            "precision": device.precision, "options": options,
             "budget": self.budget or FAMILIES[self.family].default_budget, "original": self._original(),
             "distillation": self.distillation.resolved(), "data": self.data.model_copy(update=self._paths())})
 

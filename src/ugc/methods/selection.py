@@ -9,13 +9,14 @@ are computed once. Every candidate is a shrunk copy, its batch norm recalibrated
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import Device
 from ugc.core.errors import UserError
@@ -103,27 +104,43 @@ class SupernetScore:
 
 
 class Scoreboard:
-    """All scores of a run, kept in `candidates.jsonl` as they come, so that a killed search goes on."""
+    """All scores of a run, kept in `candidates.jsonl` as they come, so that a killed search goes on.
+
+    Several processes score one net each at a time, and all know all scores; the first one writes them.
+    """
 
     def __init__(self, path: Path, cost: CostModel, score: Callable[[Arch], float], bar: Bar | None = None) -> None:
         self.path, self.cost, self.score, self.bar = path, cost, score, bar
         self.role, self.generation = "", 0
         self.rows: dict[str, dict[str, Any]] = {row["arch"]: row for row in read_log(path)}
-        if path.exists():  # without the line that a kill left half-written
+        processes.wait()  # all have read it
+        if path.exists() and processes.lead():  # without the line that a kill left half-written
             write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows.values()))
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, arch: Arch) -> float:
-        if arch.text not in self.rows:
-            cost = self.cost(arch)
-            row = {"arch": arch.text, "role": self.role, "generation": self.generation, "score": self.score(arch),
-                   "params": cost.params, "macs": cost.macs, "macs_paper": cost.macs_paper}
-            self.rows[arch.text] = row
+    def __call__(self, archs: Sequence[Arch]) -> list[float]:
+        new = [arch for arch in dict.fromkeys(archs) if arch.text not in self.rows]
+        self._told(len(archs) - len(new))
+        for at in range(0, len(new), processes.size()):
+            some = new[at : at + processes.size()]
+            mine = some[min(processes.rank(), len(some) - 1)]  # the last round may have fewer nets than processes
+            for arch, value in zip(some, processes.gather(self.score(mine))):
+                self._keep(arch, value)
+            self._told(len(some), f"{self.role} {self.rows[some[-1].text]['score']:.4g}")
+        return [float(self.rows[arch.text]["score"]) for arch in archs]
+
+    def _keep(self, arch: Arch, score: float) -> None:
+        cost = self.cost(arch)
+        row = {"arch": arch.text, "role": self.role, "generation": self.generation, "score": score,
+               "params": cost.params, "macs": cost.macs, "macs_paper": cost.macs_paper}
+        self.rows[arch.text] = row
+        if processes.lead():
             with open(self.path, "a") as file:
                 file.write(json.dumps(row) + "\n")
-        if self.bar:
-            self.bar.advance(note=f"{self.role} {self.rows[arch.text]['score']:.4g}")
-        return float(self.rows[arch.text]["score"])
+
+    def _told(self, count: int, note: str = "") -> None:
+        if self.bar and count:
+            self.bar.advance(count, note)
 
     def search(self, role: str, region: Region, config: SearchConfig, clock: Clock) -> Arch:
         """One evolution, its rows marked with its role."""
@@ -137,8 +154,7 @@ class Scoreboard:
     def all(self, role: str, archs: Iterable[Arch]) -> None:
         """Score these, too."""
         self.role, self.generation = role, 0
-        for arch in archs:
-            self(arch)
+        self(list(archs))
 
 
 def planned(config: SelectionConfig, ladder: int) -> int:

@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.data.stream import Batch
@@ -160,7 +161,7 @@ class Distill(Phase):
             d_parts, maps = self.objective.d_parts(D, x, y, *(fakes[k].detach() for k in own))
             D.learn([losses.add(name, d_parts)])
             for k, judged in zip(own, maps):
-                mean = score(judged).mean()
+                mean = processes.mean(score(judged).mean())
                 ema = self.D_EMA[k]
                 ema.copy_(torch.where(ema.isnan(), mean, self.config.decay * ema + (1 - self.config.decay) * mean))
         for k, T in self.T.items():
@@ -186,7 +187,8 @@ class Distill(Phase):
         """
         if self.config.filter == "off":
             return torch.ones_like(scores)
-        coin = torch.randint(2, scores.shape, generator=clock.torch(f"filter/{k}")).to(scores)
+        coins = torch.randint(2, (processes.whole(len(scores)),), generator=clock.torch(f"filter/{k}"))
+        coin = coins[processes.share(len(coins))].to(scores)
         above = scores > self.D_EMA[k]
         tossed = above if self.config.filter == "paper" else ~above
         return torch.where(tossed, coin, torch.ones_like(coin))

@@ -6,7 +6,7 @@ running again with the scores that it had: the same path is walked without compu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -33,13 +33,13 @@ class SearchConfig(Config):
     mutation: float = 0.2
 
 
-def evolve(region: Region, score: Callable[[Arch], float], config: SearchConfig, clock: Clock, purpose: str,
-           told: Callable[[int, Mapping[Arch, float]], None] = lambda generation, scores: None) -> Arch:
+def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], config: SearchConfig, clock: Clock,
+           purpose: str, told: Callable[[int, Mapping[Arch, float]], None] = lambda generation, scores: None) -> Arch:
     """The best architecture of `region` found.
 
     Args:
         region: where to look.
-        score: lower is better; memoise it, since it is asked again for survivors.
+        score: of several nets; lower is better. Memoise it, since it is asked again for survivors.
         config: sizes of the search.
         clock: its seed makes all draws.
         purpose: keeps the draws of several searches apart.
@@ -58,7 +58,8 @@ def evolve(region: Region, score: Callable[[Arch], float], config: SearchConfig,
         if not population and not children:
             raise UserError(f"the search for the {purpose} met no architecture with a cost from {region.low:.4g} to "
                             f"{region.high:.4g}; choose another budget")
-        scores = {arch: score(arch) for arch in (*population, *children)}
+        asked = (*population, *children)
+        scores = dict(zip(asked, score(asked)))
         parents = max(2, round(config.parents * config.population))
         population = sorted(scores, key=lambda a: (scores[a], a.text))[:parents]
         told(generation, scores)

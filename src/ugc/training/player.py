@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ugc.core import processes
 from ugc.core.config import Config
 from ugc.core.device import Device
 
@@ -60,7 +61,10 @@ class Player(nn.Module, Generic[N]):
             group["lr"] = self.lr * factor
 
     def learn(self, losses: Iterable[Tensor]) -> None:
-        """One update by the gradient of the sum of `losses` (scalars), each differentiated as it comes."""
+        """One update by the gradient of the sum of `losses` (scalars), each differentiated as it comes.
+
+        Of several processes each has its share of the batch; all take the step of their mean gradient.
+        """
         for parameter in self.own:
             parameter.grad = None
         for loss in losses:
@@ -68,6 +72,7 @@ class Player(nn.Module, Generic[N]):
             for parameter, grad in zip(self.own, torch.autograd.grad(scaled, self.own, allow_unused=True)):
                 if grad is not None:
                     parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
+        processes.mean_(parameter.grad for parameter in self.own if parameter.grad is not None)
         if self.scaler:
             self.scaler.step(self.optimiser)
             self.scaler.update()

@@ -1,0 +1,8 @@
+"""`python -m ugc`, and `torchrun .. -m ugc`."""
+
+if __name__ == "__main__":
+    import sys
+
+    from ugc.cli.main import main
+
+    sys.exit(main())
