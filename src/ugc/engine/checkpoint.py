@@ -9,7 +9,6 @@ that has been damaged since is noticed by its digest.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,11 @@ class Checkpoints:
         if not self.index.exists():
             return []
         try:
-            listed: list[dict[str, Any]] = read_json(self.index)["checkpoints"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            return [{"file": str(entry["file"]), "step": int(entry["step"]), "sha256": str(entry["sha256"])}
+                    for entry in read_json(self.index)["checkpoints"]]
+        except (ValueError, KeyError, TypeError):
             say(f"{self.index}: damaged; the stage starts again")
             return []
-        return listed
 
     def _drop(self, but: set[str]) -> None:
         for path in self.folder.glob("state-*.pt"):
