@@ -68,6 +68,26 @@ def test_a_part_that_is_complete_needs_no_server(server, tmp_path):
     assert server.asked == [] and names(tmp_path) == ["w.pth"]
 
 
+@pytest.mark.parametrize("old", [b"x" * 1_000_000, b"x" * len(DATA)])
+def test_a_part_of_something_else_is_found_by_the_digest(server, tmp_path, old, capsys):
+    (tmp_path / "w.pth.part").write_bytes(old)
+    assert get(server, tmp_path / "w.pth").read_bytes() == DATA
+    assert server.asked[-1] is None and "did not belong" in capsys.readouterr().err
+    assert names(tmp_path) == ["w.pth"]
+
+
+def test_another_file_is_not_fetched_twice(server, tmp_path):
+    """The part was given up for it already, so it was no part that spoilt it."""
+    server.headers, server.cuts = {"ETag": '"one"'}, [1_000_000, 0, 0, 0, 0]
+    with pytest.raises(UserError, match=r"cut"):
+        get(server, tmp_path / "w.pth")
+    server.headers, server.data = {"ETag": '"two"'}, DATA[::-1]
+    asked = len(server.asked)
+    with pytest.raises(UserError, match=r"another file \(sha256"):
+        get(server, tmp_path / "w.pth")
+    assert len(server.asked) == asked + 1
+
+
 def test_a_part_that_is_too_long_is_dropped(server, tmp_path):
     (tmp_path / "w.pth.part").write_bytes(DATA + b"more")
     assert get(server, tmp_path / "w.pth").read_bytes() == DATA

@@ -69,6 +69,7 @@ class _Download:
     begins: bytes
     first: bool  # size and digest are those of the first download
     told: bool = False
+    joined: bool = False  # to what an earlier call left
 
     @property
     def part(self) -> Path:
@@ -131,7 +132,7 @@ class _Download:
 
     def run(self) -> None:
         """Connect until all is there, check it, put it in its place."""
-        failures = 0
+        failures, self.joined = 0, self.have > 0
         try:
             with progress(self.title, -(-(self.size or 0) // BLOCK)) as bar:
                 while not self.is_complete():
@@ -148,6 +149,11 @@ class _Download:
             say(f"stopped{self.kept}; the same command goes on{' from there' if self.have else ''}")
             raise
         if self.sha256 is not None and (digest := digest_of(self.part)) != self.sha256:
+            if self.joined:
+                say(f"{self.title}: what was here from before did not belong to it; it begins anew")
+                os.truncate(self.part, 0)  # not removed: the lock is on it
+                self.run()
+                return
             self.drop()
             raise self.another(f"sha256 {digest} instead of {self.sha256}")
         os.replace(self.part, self.path)
@@ -173,6 +179,7 @@ class _Download:
             bar.expect(-(-answer.size // BLOCK))
             bar.back(answer.start // BLOCK)
             with open(self.part, "ab" if answer.start else "wb") as file:
+                self.joined = self.joined and answer.start > 0
                 if not answer.start or not said.get("size"):
                     write_json(self.about, {"address": self.address, "size": answer.size, "validator": answer.validator})
                 file.write(head)
