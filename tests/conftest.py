@@ -2,8 +2,10 @@
 
 import io
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,3 +182,73 @@ def tiny_run_unet(tmp_path_factory: pytest.TempPathFactory, ugc: Callable[..., T
     told = ugc("run", data, "--out", folder, "--family", "pix2pix-unet", *TINY)
     assert told.code == 0, told.err
     return folder
+
+
+# ---- a server on the loopback that can misbehave ----
+
+class Loopback(ThreadingHTTPServer):
+    """Serves `data` under every path, as a static file; notes what it is asked; cuts, lies and stalls on demand."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.data = bytes(range(256)) * 20_000  # 5 MB
+        self.asked: list[str | None] = []  # the Range header of each request
+        self.cuts: list[int] = []  # bytes after which the next connections are cut
+        self.status = 200
+        self.headers: dict[str, str] = {}  # ETag, Last-Modified, Content-Type
+        self.ranges, self.if_range = True, True  # whether it knows these headers
+        self.length: int | None = 0  # added to Content-Length; None: it says none
+        self.shift = 0  # added to the first byte of a Range answer
+        self.after: Callable[[], object] | None = None  # called before a connection is cut
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no news."""
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Loopback
+
+    def do_GET(self) -> None:
+        server, asked = self.server, self.headers.get("Range")
+        server.asked.append(asked)
+        if server.status >= 400:
+            self.send_error(server.status)
+            return
+        known = self.headers.get("If-Range")
+        if known and server.if_range and known not in (server.headers.get("ETag"), server.headers.get("Last-Modified")):
+            asked = None
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges else 0
+        if start and start >= len(server.data):
+            self.send_error(416)
+            return
+        start += server.shift if start else 0
+        body = server.data[start:]
+        self.send_response(206 if start else server.status)
+        for name, value in server.headers.items():
+            self.send_header(name, value)
+        if server.length is not None:
+            self.send_header("Content-Length", str(len(body) + server.length))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(server.data) - 1}/{len(server.data)}")
+        self.end_headers()
+        cut = server.cuts.pop(0) if server.cuts else None
+        self.wfile.write(body[:cut])
+        if cut is not None and server.after:
+            server.after()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("ugc.core.download.time.sleep", lambda seconds: None)
+    server = Loopback()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -11,7 +11,7 @@ from ugc.cli.parser import Parser
 if TYPE_CHECKING:
     from ugc.data.dataset import Dataset
 
-HELP = "write a data set as a folder"
+HELP = "write a data set as a folder, or fetch one"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +26,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     for one in (glyphs, fonts):
         one.add_argument("--size", default="256")
         one.add_argument("--out", required=True, metavar="DIR")
+    public = sets.add_parser("fetch", allow_abbrev=False, help="a public set of pix2pix: edges2shoes, edges2handbags, "
+                             "facades, maps, night2day, cityscapes-pix2pix")
+    public.add_argument("name", metavar="NAME")
+    public.add_argument("--out", metavar="DIR", help="default: NAME")
     glyphs.set_defaults(make=write_sans2serif)
     fonts.set_defaults(make=write_fonts)
+    public.set_defaults(make=fetch_public)
 
 
 def execute(options: argparse.Namespace) -> None:
@@ -57,3 +62,25 @@ def write(dataset: Dataset, options: argparse.Namespace) -> None:
     for note in dataset.notes:
         say(note)
     say(f"written to {options.out}; next: ugc run {options.out} --size {options.size} --set data.flip=false --out RUN")
+
+
+def fetch_public(options: argparse.Namespace) -> None:
+    import shlex
+
+    from ugc.core.log import say
+    from ugc.data.fetch import fetch_set
+
+    done = fetch_set(options.name, Path(options.out or options.name))
+    source, where = done.source, shlex.quote(str(done.folder))
+    pictures = ", ".join(f"{split} {count:,}" for split, count in done.counts.items())
+    test = "test" if done.counts.get("test") else "val" if done.counts.get("val") else "10 % of the pairs"
+    say(f"{done.folder}: {pictures} pairs side by side; A (left) is {source.a}, B (right) is {source.b}; "
+        f"the test set is {test}")
+    for note in done.notes:
+        say(note)
+    say(f"data: {source.terms}")
+    target, origin = (source.b, source.a) if source.direction == "AtoB" else (source.a, source.b)
+    say(f"{target} from {origin} is --direction {source.direction}"
+        f"{', which the recipe says already' if source.recipe else ''}")
+    run = f"{source.recipe} --set data.path={where}" if source.recipe else f"{where} --direction {source.direction}"
+    say(f"next: ugc run {run} --dry-run --out runs/{shlex.quote(options.name)}")

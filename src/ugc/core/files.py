@@ -66,3 +66,9 @@ def digest(data: Any) -> str:
 def home() -> Path:
     """Where downloads and decoded data are cached: `UGC_HOME`, else `~/.cache/ugc`."""
     return Path(os.environ.get("UGC_HOME") or Path.home() / ".cache" / "ugc")
+
+
+def sync() -> None:
+    """All that was written reaches the disk before this returns, where the system can say so."""
+    if hasattr(os, "sync"):
+        os.sync()

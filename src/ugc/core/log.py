@@ -53,6 +53,11 @@ class Bar:
             left_text = f", about {left:.0f} s left" if left else ""
             say(f"{self.title}: {self.done}/{self.total}{left_text}  {note}".rstrip())
 
+    def expect(self, total: int) -> None:
+        """How much work there is has become known."""
+        self.total = total
+        self.bars.update(self.task, total=total)
+
     def back(self, done: int) -> None:
         """Some of the work has to be done again."""
         self.done, self.told = done, done * 10 // max(self.total, 1)

@@ -15,6 +15,7 @@ from ugc.core.clock import Clock
 from ugc.core.errors import UserError
 from ugc.core.images import Array
 from ugc.data.dataset import DataConfig, Dataset, Record, text_of
+from ugc.data.fetch import marked
 from ugc.data.labels import key_of, read_names
 from ugc.data.layouts import Layout, find_layout
 from ugc.data.pictures import Info, as_channels, as_depth, picture_info, read_picture, resize
@@ -42,6 +43,7 @@ class FolderDataset(Dataset):
                  notes: Iterable[str]) -> None:
         self.root, self.config, self.name = root, config, root.resolve().name
         self.train, self.test = train, test
+        self.attribution = str(marked(root).get("attribution", ""))
         self.source_side: Side = "A" if config.direction == "AtoB" else "B"
         refs = sorted({ref for record in (*train, *test) for ref in (record.source, record.target) if ref},
                       key=lambda half: (half.side, natural(half.path)))
