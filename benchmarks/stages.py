@@ -1,6 +1,8 @@
-"""Seconds a step of each training stage, on random pictures at a recipe's sizes. Medians; run it on an idle machine.
+"""What a step of each training stage costs, on random pictures at a recipe's sizes: seconds, multiply-adds, and the bytes of
+gradients that several processes exchange. Medians; run it on an idle machine.
 
     python benchmarks/stages.py sans2serif-demo --set base=16
+    torchrun --nproc-per-node 2 benchmarks/stages.py sans2serif-demo
 """
 
 from __future__ import annotations
@@ -8,12 +10,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Iterable
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.data.stream import Batch
-from ugc.methods.method import Phase, Selection
+from ugc.engine.recipe import Recipe
+from ugc.methods.method import Phase, Selection, Setting
 from ugc.methods.original import Gan
 from ugc.methods.ugc import Ugc, UgcConfig
 from ugc.methods.uniform import uniform_selection
@@ -30,6 +36,25 @@ def seconds(phase: Phase, batch: Batch, steps: int) -> float:
     return statistics.median(times[5:])
 
 
+def counted(phase: Phase, batch: Batch) -> tuple[float, int]:
+    """Multiply-adds of a step in this process, forward and backward, and the bytes of its gradients."""
+    exchanged, plain = 0, processes.mean_
+
+    def mean_(tensors: Iterable[torch.Tensor]) -> None:
+        nonlocal exchanged
+        kept = list(tensors)
+        exchanged += sum(t.nbytes for t in kept)
+        plain(kept)
+
+    processes.mean_ = mean_
+    try:
+        with FlopCounterMode(display=False) as flops:
+            phase.step(batch, Clock(0, 0))
+    finally:
+        processes.mean_ = plain
+    return flops.get_total_flops() / 2, exchanged
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("recipe")
@@ -39,8 +64,13 @@ def main() -> None:
     options = parser.parse_args()
     recipe = parsed(options.recipe).with_settings(options.set).resolved()
     setting = recipe.setting((options.channels, options.channels))
-    pictures = torch.rand(3, recipe.batch, options.channels, *recipe.data.size) * 2 - 1
-    batch = Batch(*pictures.to(setting.device.device))
+    with processes.group(setting.device.device):
+        measure(recipe, setting, options)
+
+
+def measure(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> None:
+    pictures = torch.rand(3, recipe.batch, options.channels, *recipe.data.size, generator=Clock(0).torch("pictures")) * 2 - 1
+    batch = Batch(*pictures[:, processes.share(recipe.batch)].to(setting.device.device))
     method = Ugc(UgcConfig.parse(recipe.options, "options"), setting)
     cost = setting.cost_model(setting.config)
     original = setting.cost_model(setting.family.original(setting.config))
@@ -48,9 +78,14 @@ def main() -> None:
     supernet = method.phase("supernet", {})
     left = {"selection": selection, "supernet": supernet.players["G"].net, "D": supernet.players["D"].net.state_dict()}
     phases = {"original": Gan(setting), "supernet": supernet, "distill": method.phase("distill", left)}
-    print(setting.device.text)
+    if processes.lead():
+        print(f"{setting.device.text}; {processes.size()} process(es), batch {recipe.batch} in all")
     for name, phase in phases.items():
-        print(f"{name:10} {1000 * seconds(phase, batch, options.steps):8.1f} ms a step")
+        macs, exchanged = counted(phase, batch)
+        took = seconds(phase, batch, options.steps) if options.steps else float("nan")
+        if processes.lead():
+            print(f"{name:10} {1000 * took:8.1f} ms a step   {macs / 1e9:10.3f} GMACs a process   "
+                  f"{exchanged / 1e6:8.1f} MB of gradients", flush=True)
 
 
 if __name__ == "__main__":

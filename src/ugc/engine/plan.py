@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ugc.core import rank
 from ugc.models.discriminators import PatchGAN
 from ugc.nn.arch import Arch
 from ugc.nn.cost import Cost, trace
@@ -48,8 +49,8 @@ def line(cost: Cost) -> str:
 
 
 def reckoned(run: Run, stage: str) -> float:
-    """Bytes at the peak of a stage, about: weights with their Adam state, and the activations of what has a gradient."""
-    s, space, batch = run.setting, run.cost.space, run.recipe.batch
+    """Bytes at the peak of a stage in each process, about: weights with their Adam state, and the activations of what has a gradient."""
+    s, space, batch = run.setting, run.cost.space, run.recipe.batch // rank.size()
     width = 2 if s.device.precision in ("bf16", "fp16") else 4
 
     def activations(arch: Arch | None, original: bool = False) -> float:
