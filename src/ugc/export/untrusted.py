@@ -1,4 +1,4 @@
-"""Tensors out of a file that someone else made. Nothing in the file is run, whatever it says: tensors and plain data are read.
+"""Tensors out of a file that someone else made. Whatever it says, nothing of it is run: only tensors and plain data are read.
 
 A `.pth` is a pickle, and a pickle can name any function to be called when it is opened. torch's reader for weights alone
 refuses all that is not a tensor, a number, a text or a table of these.
@@ -98,10 +98,10 @@ def _kind(head: bytes) -> str:
         return "it is a Git LFS pointer, a note of where the file lies; fetch the file itself with git lfs pull"
     if head.lstrip()[:1] == b"<":
         return "it is a web page, so the download went wrong; download the file itself"
-    try:
-        return f"it is text, {head.decode()[:40]!r}.."
-    except UnicodeDecodeError:
-        return f"it begins with the bytes {head[:4].hex(' ')}"
+    text = head[:40].decode(errors="ignore")
+    if len(text) > 8 and all(c.isprintable() or c.isspace() for c in text):
+        return f"it is text, {text!r}"
+    return f"it begins with the bytes {head[:4].hex(' ')}"
 
 
 def _named(path: Path) -> list[str]:
@@ -112,7 +112,7 @@ def _named(path: Path) -> list[str]:
                 return _globals(file)
         with zipfile.ZipFile(path) as archive:
             inner = [name for name in archive.namelist() if name.endswith(".pkl")]
-            return [found for name in inner for found in _globals(BytesIO(archive.read(name)))]
+            return [found for name in inner for found in _globals(BytesIO(archive.open(name).read(1 << 24)))]
     except Exception:  # as above
         return []
 
