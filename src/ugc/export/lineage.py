@@ -66,8 +66,8 @@ def read_generator(path: Path) -> tuple[Generator, str]:
         raise UserError(f"{path} holds no generator that can be imported: {looks_like(tensors)}; {OURS}")
     where = f"{path}, a {found.text}"
     _named(where, "lacks", [part.weight for part in found.parts if part.weight not in tensors])
-    _named(where, "has no convolution's tensor at", [p.weight for p in found.parts if tensors[p.weight].dim() != 4])
-    net = _without_weights(found, _norm(where, found, tensors), tensors)
+    _named(where, "has no convolution's weight at", [part.weight for part in found.parts if not _is_kernel(tensors[part.weight])])
+    net = _without_weights(where, found, _norm(where, found, tensors), tensors)
     net.load_state_dict(_renamed(where, found, tensors, net), assign=True)
     return net.eval(), found.text
 
@@ -93,10 +93,10 @@ def _norm(where: str, found: Published, tensors: Tensors) -> str:
                     f"of --norm none cannot be imported")
 
 
-def _without_weights(found: Published, norm: str, tensors: Tensors) -> Generator:
+def _without_weights(where: str, found: Published, norm: str, tensors: Tensors) -> Generator:
     """Our net of the shapes that the file has, on the meta device."""
     family = FAMILIES[found.family]
-    config = family.Config.parse({**found.fields(tensors), "norm": norm}, found.text)
+    config = family.Config.parse({**found.fields(tensors, where), "norm": norm}, where)
     with torch.device("meta"):
         net = family(config)
         return family(config.model_copy(update={"arch": net.space.largest.text})) if config.arch else net
@@ -125,6 +125,10 @@ def _renamed(where: str, found: Published, tensors: Tensors, net: Generator) -> 
     for name, mean in into_mean.items():
         state[mean] -= tensors[name].to(torch.float32)
     return state
+
+
+def _is_kernel(tensor: Tensor) -> bool:
+    return tensor.dim() == 4 and tensor.numel() > 0
 
 
 def _check_tensor(where: str, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

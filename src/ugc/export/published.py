@@ -49,16 +49,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Published:
-    """A net as its file has it. `fields(tensors)` reads the config (all but norm) from the shapes, once all parts are there.
+    """A net as its file has it.
 
     Attributes:
         text: what it is, for people.
+        fields: of its config, all but norm, from the shapes of (tensors, where), when every convolution is there; UserError
+            for a width that our family cannot have.
     """
 
     family: str
     text: str
     parts: tuple[Part, ...]
-    fields: Callable[[Tensors], dict[str, Any]]
+    fields: Callable[[Tensors, str], dict[str, Any]]
 
 
 def published(tensors: Tensors) -> Published | None:
@@ -68,18 +70,6 @@ def published(tensors: Tensors) -> Published | None:
     blocks = sorted({int(match[1]) for name in tensors if (match := BLOCK.match(name))})
     known = blocks and blocks[0] == 10 and not any(re.search(r"conv_block\.([89]|\d\d)\.", name) for name in tensors)
     return _resnet(tensors, blocks[-1] - 9) if known else None
-
-
-def widths_of(family: str, widths: Mapping[str, tuple[str, int, int]]) -> dict[str, int]:
-    """Base widths from channels: choice -> (tensor, channels, times) gives choice -> channels / times.
-
-    Raises:
-        UserError: a width that is no multiple of its level's factor.
-    """
-    for tensor, channels, times in widths.values():
-        if channels % times:
-            raise UserError(f"{tensor}.weight has {channels} channels; {family} is as wide there as a multiple of {times}")
-    return {choice: channels // times for choice, (_, channels, times) in widths.items()}
 
 
 def _resnet(tensors: Tensors, blocks: int) -> Published:
@@ -102,7 +92,7 @@ def _resnet(tensors: Tensors, blocks: int) -> Published:
             if j == 1:
                 insides.append(parts[-1].conv)
 
-    def fields(t: Tensors) -> dict[str, Any]:
+    def fields(t: Tensors, where: str) -> dict[str, Any]:
         def channels(conv: str, out: bool = True, transposed: bool = False) -> int:
             return t[f"{conv}.weight"].shape[0 if out != transposed else 1]
 
@@ -114,7 +104,7 @@ def _resnet(tensors: Tensors, blocks: int) -> Published:
                    for part, times in ((up1, 2), (up2, 1))}
         return {"in_channels": channels(stem.conv, out=False), "out_channels": channels(head.conv), "blocks": blocks,
                 "groups": groups, "body_block": "separable" if separable else "plain",
-                **_pinned(widths_of("the ResNet", widths))}
+                **_pinned(widths, where)}
 
     text = f"ResNet of {blocks} {'separable' if separable else 'full'} blocks"
     return Published("pix2pix-resnet", text, (*parts, head), fields)
@@ -132,11 +122,11 @@ def _unet(tensors: Tensors) -> Published:
     parts = tuple(_levels(tensors))
     top = len(parts) // 2
 
-    def fields(t: Tensors) -> dict[str, Any]:
+    def fields(t: Tensors, where: str) -> dict[str, Any]:
         downs = {k: f"{parts[k - 1].conv}" for k in range(1, min(top, 4) + 1)}
         groups = {f"w{1 << (k - 1)}": (conv, t[f"{conv}.weight"].shape[0], 1 << (k - 1)) for k, conv in downs.items()}
         return {"in_channels": t[f"{downs[1]}.weight"].shape[1], "out_channels": t[f"{parts[top].conv}.weight"].shape[1],
-                "levels": top, **_pinned(widths_of("the UNet", groups))}
+                "levels": top, **_pinned(groups, where)}
 
     return Published("pix2pix-unet", f"UNet of {top} levels", parts, fields)
 
@@ -154,8 +144,16 @@ def _levels(tensors: Tensors) -> Iterator[Part]:
     yield from (*ups, Part(f"{at}.3", f"up.{level}", f"{at}.4", f"norms.up{level}"))
 
 
-def _pinned(widths: Mapping[str, int]) -> dict[str, Any]:
-    """The fields of a net that has these base widths and nothing inserted."""
+def _pinned(channels: Mapping[str, tuple[str, int, int]], where: str) -> dict[str, Any]:
+    """The fields of a net of these widths, with nothing inserted: choice -> (convolution, its channels, times).
+
+    Raises:
+        UserError: channels that are no multiple of their level's `times`, so there is no base width.
+    """
+    for conv, have, times in channels.values():
+        if have % times:
+            raise UserError(f"{where}: {conv}.weight gives {have} channels; this family has a multiple of {times} there")
+    widths = {choice: have // times for choice, (_, have, times) in channels.items()}
     values = sorted(set(widths.values()))
-    arch = ",".join(f"{name}={width}" for name, width in widths.items()) if len(values) > 1 else ""
+    arch = ",".join(f"{choice}={width}" for choice, width in widths.items()) if len(values) > 1 else ""
     return {"base": values[-1], "widths": values, "depths": [0], "arch": arch}
