@@ -37,25 +37,25 @@ def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None)
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already and is not an empty folder; choose another")
-    net, text = read_generator(path)
-    family = next(name for name, kind in FAMILIES.items() if kind is type(net))
-    size = size or (256 if family != "pix2pix-unet" else net.stride,) * 2
+    net, found = read_generator(path)
+    size = size or (net.stride if found.family == "pix2pix-unet" else 256,) * 2
     net.check_size(size)
     about = {"imported": {"file": path.name, "sha256": sha256(path)},
              "attribution": f"weights of {path.name}, under the terms of those who trained them"}
     try:
-        save_net(net, out, family, "imported", size, about)
+        save_net(net, out, found.family, "imported", size, about)
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
     cost = total(trace(net, None, size))
-    return [f"{path.name}: {text}, {net.config.norm} norm, {net.config.in_channels} to {net.config.out_channels} channels",
-            net.config.arch or f"base {net.config.base}",
+    config = net.config
+    return [f"{path.name}: {found.text}, {config.norm} norm, {config.in_channels} to {config.out_channels} channels",
+            config.arch or f"base {config.base}",
             f"{cost.params:,} params, {cost.macs:,} macs, {cost.macs_paper:,} macs_paper at {size[0]}x{size[1]}",
             f"written to {out}; it draws what the original draws in eval mode (test.py --eval)"]
 
 
-def read_generator(path: Path) -> tuple[Generator, str]:
-    """The generator in a file, in eval mode on the CPU, and what it is, for people.
+def read_generator(path: Path) -> tuple[Generator, Published]:
+    """The generator in a file, in eval mode on the CPU, and what it was recognised as.
 
     Raises:
         UserError: no generator of a known family, or tensors that are missing, misshapen, unknown or not finite.
@@ -66,10 +66,11 @@ def read_generator(path: Path) -> tuple[Generator, str]:
         raise UserError(f"{path} holds no generator that can be imported: {looks_like(tensors)}; {OURS}")
     where = f"{path}, a {found.text}"
     _named(where, "lacks", [part.weight for part in found.parts if part.weight not in tensors])
-    _named(where, "has no convolution's weight at", [part.weight for part in found.parts if not _is_kernel(tensors[part.weight])])
+    flat = [part.weight for part in found.parts if tensors[part.weight].dim() != 4 or not tensors[part.weight].numel()]
+    _named(where, "has no convolution's weight at", flat)
     net = _without_weights(where, found, _norm(where, found, tensors), tensors)
     net.load_state_dict(_renamed(where, found, tensors, net), assign=True)
-    return net.eval(), found.text
+    return net.eval(), found
 
 
 def _of_one_net(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +85,8 @@ def _of_one_net(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _norm(where: str, found: Published, tensors: Tensors) -> str:
     """`batch` or `instance`: batch norm has weights; beside instance norm the convolutions have biases."""
-    normed = [part for part in found.parts if part.norm]
+    # Separable convolutions have biases whatever the norm is.
+    normed = [part for part in found.parts if part.norm and not part.our_conv.endswith("pointwise")]
     if any(f"{part.norm}.weight" in tensors for part in normed):
         return "batch"
     if any(f"{part.conv}.bias" in tensors for part in normed):
@@ -125,10 +127,6 @@ def _renamed(where: str, found: Published, tensors: Tensors, net: Generator) -> 
     for name, mean in into_mean.items():
         state[mean] -= tensors[name].to(torch.float32)
     return state
-
-
-def _is_kernel(tensor: Tensor) -> bool:
-    return tensor.dim() == 4 and tensor.numel() > 0
 
 
 def _check_tensor(where: str, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

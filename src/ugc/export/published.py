@@ -75,11 +75,10 @@ def published(tensors: Tensors) -> Published | None:
 def _resnet(tensors: Tensors, blocks: int) -> Published:
     separable = any(re.search(r"conv_block\.\d\.conv\.", name) for name in tensors)
     leaf = ".conv.0.weight" if separable else ".weight"
-    early = any(name.endswith(f"conv_block.5{leaf}") for name in tensors)  # no dropout; a norm lies at .2, .6 or .7
-    ups = 10 + blocks, 13 + blocks
-    parts = [Part(f"model.{i}", name, f"model.{i + 1}", f"norms.{name}") for name, i in
-             (("stem", 1), ("down1", 4), ("down2", 7), ("up1", ups[0]), ("up2", ups[1]))]
-    head, stem, down1, down2, up1, up2 = Part(f"model.{17 + blocks}", "head"), *parts
+    early = any(name.endswith(f"conv_block.5{leaf}") for name in tensors)  # no dropout; norms lie at .2, .6 or .7 only
+    up1, up2, head = 10 + blocks, 13 + blocks, f"model.{17 + blocks}"
+    parts = [Part(f"model.{at}", name, f"model.{at + 1}", f"norms.{name}") for name, at in
+             (("stem", 1), ("down1", 4), ("down2", 7), ("up1", up1), ("up2", up2))]
     insides = []  # of each block, the convolution that sets its width inside
     for i in range(blocks):
         for j, at in ((1, 1), (2, 5 if early else 6)):
@@ -93,21 +92,15 @@ def _resnet(tensors: Tensors, blocks: int) -> Published:
                 insides.append(parts[-1].conv)
 
     def fields(t: Tensors, where: str) -> dict[str, Any]:
-        def channels(conv: str, out: bool = True, transposed: bool = False) -> int:
-            return t[f"{conv}.weight"].shape[0 if out != transposed else 1]
-
-        groups = _groups([channels(conv) for conv in insides])
-        widths = {part.our_conv: (part.conv, channels(part.conv), times)
-                  for part, times in ((stem, 1), (down1, 2), (down2, 4))}
-        widths |= {f"mid{group_of(i, blocks, groups)}": (conv, channels(conv), 4) for i, conv in enumerate(insides)}
-        widths |= {part.our_conv: (part.conv, channels(part.conv, transposed=True), times)
-                   for part, times in ((up1, 2), (up2, 1))}
-        return {"in_channels": channels(stem.conv, out=False), "out_channels": channels(head.conv), "blocks": blocks,
-                "groups": groups, "body_block": "separable" if separable else "plain",
-                **_pinned(widths, where)}
+        groups = _groups([t[f"{conv}.weight"].shape[0] for conv in insides])
+        mids = [(f"mid{group_of(i, blocks, groups)}", conv, 0, 4) for i, conv in enumerate(insides)]
+        return {"in_channels": t["model.1.weight"].shape[1], "out_channels": t[f"{head}.weight"].shape[0],
+                "blocks": blocks, "groups": groups, "body_block": "separable" if separable else "plain",
+                **_pinned(t, where, [("stem", "model.1", 0, 1), ("down1", "model.4", 0, 2), ("down2", "model.7", 0, 4),
+                                     *mids, ("up1", f"model.{up1}", 1, 2), ("up2", f"model.{up2}", 1, 1)])}
 
     text = f"ResNet of {blocks} {'separable' if separable else 'full'} blocks"
-    return Published("pix2pix-resnet", text, (*parts, head), fields)
+    return Published("pix2pix-resnet", text, (*parts, Part(head, "head")), fields)
 
 
 def _groups(insides: list[int]) -> int:
@@ -123,10 +116,9 @@ def _unet(tensors: Tensors) -> Published:
     top = len(parts) // 2
 
     def fields(t: Tensors, where: str) -> dict[str, Any]:
-        downs = {k: f"{parts[k - 1].conv}" for k in range(1, min(top, 4) + 1)}
-        groups = {f"w{1 << (k - 1)}": (conv, t[f"{conv}.weight"].shape[0], 1 << (k - 1)) for k, conv in downs.items()}
-        return {"in_channels": t[f"{downs[1]}.weight"].shape[1], "out_channels": t[f"{parts[top].conv}.weight"].shape[1],
-                "levels": top, **_pinned(groups, where)}
+        groups = [(f"w{times}", part.conv, 0, times) for part, times in zip(parts[:top], (1, 2, 4, 8))]
+        return {"in_channels": t[parts[0].weight].shape[1], "out_channels": t[parts[top].weight].shape[1],
+                "levels": top, **_pinned(t, where, groups)}
 
     return Published("pix2pix-unet", f"UNet of {top} levels", parts, fields)
 
@@ -144,16 +136,21 @@ def _levels(tensors: Tensors) -> Iterator[Part]:
     yield from (*ups, Part(f"{at}.3", f"up.{level}", f"{at}.4", f"norms.up{level}"))
 
 
-def _pinned(channels: Mapping[str, tuple[str, int, int]], where: str) -> dict[str, Any]:
-    """The fields of a net of these widths, with nothing inserted: choice -> (convolution, its channels, times).
+def _pinned(tensors: Tensors, where: str, choices: list[tuple[str, str, int, int]]) -> dict[str, Any]:
+    """The fields of a net of the file's widths, with nothing inserted.
+
+    Args:
+        choices: (choice, convolution, axis of its channels, what a base width is multiplied by there).
 
     Raises:
-        UserError: channels that are no multiple of their level's `times`, so there is no base width.
+        UserError: channels that are no multiple of that.
     """
-    for conv, have, times in channels.values():
-        if have % times:
-            raise UserError(f"{where}: {conv}.weight gives {have} channels; this family has a multiple of {times} there")
-    widths = {choice: have // times for choice, (_, have, times) in channels.items()}
+    widths = {}
+    for choice, conv, axis, times in choices:
+        channels = tensors[f"{conv}.weight"].shape[axis]
+        if channels % times:
+            raise UserError(f"{where}: {conv}.weight gives {channels} channels; this family has a multiple of {times} there")
+        widths[choice] = channels // times
     values = sorted(set(widths.values()))
     arch = ",".join(f"{choice}={width}" for choice, width in widths.items()) if len(values) > 1 else ""
     return {"base": values[-1], "widths": values, "depths": [0], "arch": arch}

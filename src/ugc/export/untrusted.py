@@ -1,4 +1,4 @@
-"""Tensors out of a file that someone else made. Whatever it says, nothing of it is run: only tensors and plain data are read.
+"""Tensors out of a file that someone else made. Nothing of it is run, whatever it says: tensors and plain data are read.
 
 A `.pth` is a pickle, and a pickle can name any function to be called when it is opened. torch's reader for weights alone
 refuses all that is not a tensor, a number, a text or a table of these.
