@@ -184,6 +184,21 @@ def test_an_original_of_the_papers_size_is_our_original(tmp_path, family, net, s
     assert ours.config == cls.original(cls.config_for((size, size), base=64))
 
 
+@pytest.mark.parametrize("numbers, macs_paper, macs, params", [
+    ("24_24_40_56_24_56_16_40", "4.832", "3.699", "0.703"), ("16_24_48_56_40_48_24_16", "5.419", "4.060", "0.886"),
+    ("32_32_48_32_48_48_16_16", "4.962", "4.056", "0.822"), ("32_32_48_32_32_48_24_24", "5.560", "4.031", "0.781")])
+def test_sizes_of_the_nets_that_gan_compression_released(tmp_path, numbers, macs_paper, macs, params):
+    """Their files hold as many parameters, and cost as much, as its tables say (in G and M)."""
+    c0, c1, c2, *h, u0, u1 = (int(n) for n in numbers.split("_"))
+    net = resnet(separable=True, dropout=0, widths=(c0, 2 * c1, 4 * c2), mids=[4 * x for x in h for _ in range(3)],
+                 ups=(2 * u0, u1))
+    torch.save(weights(net), tmp_path / "latest_net_G.pth")
+    cost = total(trace(read_generator(tmp_path / "latest_net_G.pth")[0], None, (256, 256)))
+    assert (f"{cost.macs_paper / 1e9:.3f}", f"{cost.macs / 1e9:.3f}", f"{cost.params / 1e6:.3f}") == (macs_paper, macs, params)
+    if numbers.startswith("32_32_48_32_48"):  # published exactly: 4,993,843,200 with 32,243,712 elements of instance norms
+        assert cost.macs_paper == 4_993_843_200 - 32_243_712
+
+
 def test_an_unet_was_trained_at_the_size_that_it_halves(tmp_path):
     for levels, side in ((7, 128), (8, 256)):
         torch.save(weights(unet(levels=levels, base=1)), tmp_path / "G.pth")
