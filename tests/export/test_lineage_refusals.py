@@ -1,7 +1,9 @@
 """Files that hold no generator that can be imported: one sentence each, nothing run, nothing written."""
 
+import io
 import os
 import pickle
+import tarfile
 
 import pytest
 import torch
@@ -51,6 +53,22 @@ def test_a_whole_module_and_a_script(tmp_path):
     refused(tmp_path / "net.pth", "torch.nn.modules.conv.Conv2d", "state_dict()")
     torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 1, 1)), tmp_path / "script.pth")
     refused(tmp_path / "script.pth", "TorchScript", "state_dict()")
+
+
+@pytest.mark.parametrize("name", ["model", "PK\x03\x04", "\udc80\x02"])
+def test_a_tar_archive_is_not_opened(tmp_path, name):
+    """torch before 2.6 unpickles one without its guard; its first bytes can be those of any other kind of file."""
+    with tarfile.open(tmp_path / "G.pth", "w", format=tarfile.GNU_FORMAT) as archive:
+        info = tarfile.TarInfo(name)
+        info.size = 4
+        archive.addfile(info, io.BytesIO(b"code"))
+    assert (tmp_path / "G.pth").read_bytes().startswith(name.encode(errors="surrogateescape"))
+    refused(tmp_path / "G.pth", "tar archive", "state_dict()")
+
+
+def test_names_that_would_write_on_the_terminal(tmp_path):
+    torch.save({"model.\x1b[2J\n": torch.ones(3)}, tmp_path / "G.pth")
+    refused(tmp_path / "G.pth", r"model.\x1b[2J\n")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

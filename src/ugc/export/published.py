@@ -23,7 +23,7 @@ from ugc.core.errors import UserError
 from ugc.models.pix2pix_resnet import group_of
 
 Tensors = Mapping[str, Tensor]
-BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
+BLOCK = re.compile(r"model\.(\d{1,3})\.conv_block\.")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickletools
 import re
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): expected the file of a generator, such as "
                         f"latest_net_G.pth") from None
+    if tarfile.is_tarfile(path):  # torch before 2.6 opens one without its guard, whatever it is asked (CVE-2025-32434)
+        raise UserError(f"{path} is a tar archive, as torch wrote in its first year; it was not opened: {AGAIN}")
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
         found = _pytorch(path)
     elif head[8:9] == b"{":
@@ -53,20 +56,22 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise UserError(f"{path} holds no tensor by name; expected a generator's state dict, such as latest_net_G.pth")
     for name, tensor in tensors.items():
+        if not name.isprintable() or len(name) > 400:
+            raise UserError(f"{path} names a tensor {name[:40]!a}, which no network does")
         if tensor.numel() > length:
             raise UserError(f"{path}: {name} claims {tensor.numel():,} numbers, and the whole file has {length:,} bytes")
     return tensors
 
 
 def _pytorch(path: Path) -> Any:
+    if any(name.endswith("/constants.pkl") for name in _members(path)):
+        raise UserError(f"{path} is a TorchScript archive, which holds code; nothing of it was run: {AGAIN}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damage meets the unpickler with any error there is
-        if "TorchScript" in str(error):
-            raise UserError(f"{path} is a TorchScript archive, which holds code; nothing of it was run: {AGAIN}") from None
-        if names := [name for name in _named(path) if not PLAIN.fullmatch(name)]:
+    except Exception:  # damage meets the unpickler with any error there is
+        if names := [ascii(name[:80])[1:-1] for name in _named(path) if not PLAIN.fullmatch(name)]:
             raise UserError(f"{path} is a pickle that calls for {names[0]}, which is code and no tensor; nothing of it was "
                             f"run: {AGAIN}") from None
         raise UserError(f"{path} is damaged or cut short: torch cannot read it; copy or download it again") from None
@@ -104,14 +109,22 @@ def _kind(head: bytes) -> str:
     return f"it begins with the bytes {head[:4].hex(' ')}"
 
 
+def _members(path: Path) -> list[str]:
+    """The names in a zip file; none where it is no zip file, or a damaged one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # as above
+        return []
+
+
 def _named(path: Path) -> list[str]:
     """The functions and classes that a PyTorch file's pickles name, read without running anything."""
     try:
-        if not zipfile.is_zipfile(path):
+        if not (inner := [name for name in _members(path) if name.endswith(".pkl")]):
             with open(path, "rb") as file:
                 return _globals(file)
         with zipfile.ZipFile(path) as archive:
-            inner = [name for name in archive.namelist() if name.endswith(".pkl")]
             return [found for name in inner for found in _globals(BytesIO(archive.open(name).read(1 << 24)))]
     except Exception:  # as above
         return []

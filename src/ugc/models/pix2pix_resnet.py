@@ -30,8 +30,8 @@ class ResNetConfig(GeneratorConfig):
     groups: of blocks that are as wide inside as one another; `blocks` of them give each block a width of its own.
     """
 
-    blocks: int = Field(default=9, ge=1)
-    groups: int = Field(default=3, ge=1)
+    blocks: int = Field(default=9, ge=0, le=64)
+    groups: int = Field(default=3, ge=1, le=64)
     body_block: BlockKind = "separable"
 
 

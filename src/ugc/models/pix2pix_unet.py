@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from ugc.models.generator import FAMILIES, Generator, GeneratorConfig, NormKind, full_precision
@@ -27,7 +28,7 @@ from ugc.nn.elastic import ElasticConv, ElasticConvTranspose, norm
 class UNetConfig(GeneratorConfig):
     """levels: halvings, 8 at 256 px: min(8, log2 of the short side)."""
 
-    levels: int = 8
+    levels: int = Field(default=8, ge=1, le=15)
     norm: NormKind = "batch"
 
 
