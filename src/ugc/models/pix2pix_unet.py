@@ -42,7 +42,7 @@ class Pix2pixUNet(Generator):
 
     @classmethod
     def config_for(cls, size: tuple[int, int], **fields: Any) -> UNetConfig:
-        fields.setdefault("levels", min(8, min(size).bit_length() - 1))
+        fields.setdefault("levels", max(1, min(8, min(size).bit_length() - 1)))
         return cls.Config.parse(fields, "family pix2pix-unet")
 
     @classmethod
