@@ -218,6 +218,8 @@ def test_layers_of_both_families() -> None:
         ("stem", 8, None, 1), ("down1", 12, 1, 1), ("down2", 16, 0, 1), ("mid1", 20, None, 3), ("mid2", 24, None, 3),
         ("mid3", 28, None, 3), ("up1", 6, 2, 1), ("up2", 2, 0, 1)]
     assert resnet[3].stream == 16
+    each = layers(parse("stem=8,down1=6,down2=4,mid1=5,mid2=6,up1=3,up2=2"), {"blocks": 2, "groups": 2})
+    assert [(x.name, x.channels, x.repeats) for x in each[3:5]] == [("mid1", 20, 1), ("mid2", 24, 1)]
     unet = layers(parse("w1=3,w2=4,w4=5,d.down1=1,d.down2=0,d.up3=2,d.up2=1"), {})
     assert [(x.name, x.channels, x.inserted) for x in unet] == [
         ("down1", 3, 1), ("down2", 8, 0), ("down3", 20, None), ("up3", 8, 2), ("up2", 3, 1)]

@@ -1,6 +1,7 @@
 """`ugc`. Importing this file, and declaring every verb, takes no torch, so `--help` answers at once.
 
-A verb is one file beside this one: HELP, `declare(parser)` and `execute(options)`, which imports what is heavy.
+A verb is one file beside this one: HELP, `declare(parser)` and `execute(options)`, which imports what is heavy. A verb
+that Python keeps for itself has an underscore in its file's name: `import_.py`.
 """
 
 from __future__ import annotations
@@ -8,13 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
+from types import ModuleType
 
 from ugc.cli.parser import ELSEWHERE, Parser
 from ugc.core.errors import LostError, UserError
 from ugc.core.rank import local_rank
 from ugc.version import __version__
 
-VERBS = ("run", "show", "data", "translate", "export", "recipes")
+VERBS = ("run", "show", "data", "translate", "export", "import", "recipes")
+
+
+def file_of(verb: str) -> ModuleType:
+    return import_module(f"ugc.cli.{verb}{'_' if iskeyword(verb) else ''}")
 
 
 def parser() -> Parser:
@@ -24,7 +31,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"ugc {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for name in VERBS:
-        verb = import_module(f"ugc.cli.{name}")
+        verb = file_of(name)
         one = verbs.add_parser(name, allow_abbrev=False, help=verb.HELP, description=getattr(verb, "DESCRIPTION", verb.HELP))
         verb.declare(one)
     return top
@@ -39,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             top.error(name)
     options = top.parse_args(words)
     try:
-        import_module(f"ugc.cli.{options.verb}").execute(options)
+        file_of(options.verb).execute(options)
     except UserError as error:
         if local_rank() == 0 or isinstance(error, LostError):
             print(f"ugc: {error}", file=sys.stderr)

@@ -36,17 +36,17 @@ def parse(text: str) -> dict[str, int]:
 def layers(arch: Mapping[str, int], config: Mapping[str, Any]) -> list[Layer]:
     """The layers in the order in which a picture passes them."""
     if {"stem", "down1", "down2", "up1", "up2"} <= arch.keys():
-        return _resnet(arch, int(config.get("blocks", 9)))
+        return _resnet(arch, int(config.get("blocks", 9)), int(config.get("groups", 3)))
     if "w1" in arch:
         return _unet(arch)
     return [Layer(name, width, arch.get(f"d.{name}")) for name, width in arch.items() if not name.startswith("d.")]
 
 
-def _resnet(arch: Mapping[str, int], blocks: int) -> list[Layer]:
+def _resnet(arch: Mapping[str, int], blocks: int, groups: int) -> list[Layer]:
     stream = 4 * arch["down2"]
-    groups = [f"mid{i * 3 // blocks + 1}" for i in range(blocks)]
-    body = [Layer(name, 4 * arch[name], repeats=groups.count(name), stream=stream)
-            for name in dict.fromkeys(groups) if name in arch]
+    mids = [f"mid{i * groups // blocks + 1}" for i in range(blocks)]
+    body = [Layer(name, 4 * arch[name], repeats=mids.count(name), stream=stream)
+            for name in dict.fromkeys(mids) if name in arch]
     return [Layer("stem", arch["stem"]), Layer("down1", 2 * arch["down1"], arch.get("d.down1")),
             Layer("down2", stream, arch.get("d.down2")), *body,
             Layer("up1", 2 * arch["up1"], arch.get("d.up1")), Layer("up2", arch["up2"], arch.get("d.up2"))]

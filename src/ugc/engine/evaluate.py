@@ -21,6 +21,7 @@ from ugc.export.saved import load_net
 from ugc.metrics.features import Extractor
 from ugc.metrics.protocols import evaluate, floor, ordered
 from ugc.models.generator import Generator
+from ugc.nn.cost import total, trace
 
 BATCH = 32
 SAMPLES = 12
@@ -48,12 +49,12 @@ def test(folders: Mapping[str, Path], data: TestData, device: torch.device, samp
 
         targets = extractor.collect(target for _, target in told(data.batches(BATCH), "targets"))
         for role, folder in folders.items():
-            net, about = load_net(folder)
+            net, _ = load_net(folder)
             net = net.to(device)
             with torch.no_grad():
                 answers = ((net(source), target) for source, target in told(data.batches(BATCH), role))
                 rows[role] = evaluate(answers, extractor, targets)
-            rows[role] |= {key: about[key] for key in ("params", "macs", "macs_paper")}
+            rows[role] |= vars(total(trace(net, None, data.sources.shape[1:3])))
             rows[role]["latency_ms"] = latency(net, data.sources.shape[1:3])
         if copies:
             rows["copy"] = evaluate(told(data.batches(BATCH), "copy"), extractor, targets)

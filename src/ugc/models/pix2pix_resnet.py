@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from ugc.models.generator import FAMILIES, BlockKind, Generator, GeneratorConfig, full_precision
@@ -24,10 +25,19 @@ SLOTS = ("down1", "down2", "up1", "up2")
 
 
 class ResNetConfig(GeneratorConfig):
-    """blocks: residual blocks of the body (9 at 256 px, 6 in smaller nets of the lineage), in 3 groups."""
+    """blocks: residual blocks of the body (9 at 256 px, 6 in smaller nets of the lineage).
 
-    blocks: int = 9
+    groups: of blocks that are as wide inside as one another; `blocks` of them give each block a width of its own.
+    """
+
+    blocks: int = Field(default=9, ge=0, le=64)
+    groups: int = Field(default=3, ge=1, le=64)
     body_block: BlockKind = "separable"
+
+
+def group_of(block: int, blocks: int, groups: int) -> int:
+    """The group, from 1 on, of body block `block`, from 0 on."""
+    return block * groups // blocks + 1
 
 
 @FAMILIES.register("pix2pix-resnet")
@@ -48,7 +58,7 @@ class Pix2pixResNet(Generator):
 
     @classmethod
     def choices(cls, config: ResNetConfig) -> tuple[Choice, ...]:
-        widths = ("stem", "down1", "down2", "mid1", "mid2", "mid3", "up1", "up2")
+        widths = ("stem", "down1", "down2", *(f"mid{i + 1}" for i in range(config.groups)), "up1", "up2")
         return (*(config.width(n) for n in widths), *(config.depth(n) for n in SLOTS))
 
     def __init__(self, config: ResNetConfig) -> None:
@@ -74,8 +84,8 @@ class Pix2pixResNet(Generator):
         return 4
 
     def _group(self, block: int) -> str:
-        """Which choice sets the inside of body block `block`: mid1, mid2 or mid3."""
-        return f"mid{block * 3 // self.config.blocks + 1}"
+        """Which choice sets the inside of body block `block`: mid1, mid2, .."""
+        return f"mid{group_of(block, self.config.blocks, self.config.groups)}"
 
     def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:
         a = arch or self.space.largest
