@@ -23,7 +23,7 @@ import torch
 from ugc.core import processes, rank
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
-from ugc.core.files import digest, read_json, write_json
+from ugc.core.files import digest, read_json, sweep, write_json
 from ugc.core.log import progress, say
 from ugc.data.dataset import Dataset, open_dataset
 from ugc.data.labels import Split, split, write_split
@@ -154,6 +154,7 @@ class Run:
 
     def begin(self) -> None:
         """Write what the run is, once; take over from another run where asked."""
+        sweep(self.folder)
         if not (self.folder / "recipe.json").exists():
             write_split(self.folder, self.split)
             if self.source:
@@ -325,5 +326,6 @@ def check_same(recipe: Recipe, folder: Path) -> None:
                             f"give the same ones to go on, or another --out")
     elif folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; expected a folder to make")
-    elif folder.exists() and any(folder.iterdir()) and not (folder / "labels.txt").exists():
+    elif folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()) and not (
+            folder / "labels.txt").exists():
         raise UserError(f"--out {folder}: holds files that are no run; choose a new or an empty folder")
