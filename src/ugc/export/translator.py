@@ -52,9 +52,8 @@ class Translator:
         height, width = array.shape[:2]
         least, step = max(self.net.stride, 8), self.net.stride
         tall, wide = (max(least, -(-side // step) * step) for side in (height, width))
-        mode = "reflect" if min(height, width) > 1 else "edge"
         source = as_channels(array, self.net.config.in_channels)
-        padded = np.pad(source, ((0, tall - height), (0, wide - width), (0, 0)), mode=mode)  # type: ignore[call-overload]
+        padded = np.pad(source, ((0, tall - height), (0, wide - width), (0, 0)), mode="reflect")  # a side of 1 is repeated
         out = self.net(to_unit(padded[None]).to(self.device))
         result: Array = from_unit(out, array.dtype)[0, :height, :width]
         return result
