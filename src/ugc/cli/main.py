@@ -14,7 +14,7 @@ from ugc.core.errors import LostError, UserError
 from ugc.core.rank import local_rank
 from ugc.version import __version__
 
-VERBS = ("run", "show", "data", "translate", "export", "recipes")
+VERBS = ("run", "show", "data", "translate", "export", "push", "recipes")
 
 
 def parser() -> Parser:

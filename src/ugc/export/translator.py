@@ -15,6 +15,7 @@ from ugc.core.images import Array, from_unit, to_unit
 from ugc.core.log import progress, say
 from ugc.data.folders import natural
 from ugc.data.pictures import SUFFIXES, as_channels, read_picture, write_picture
+from ugc.export.hub import located
 from ugc.export.saved import load_net
 from ugc.models.generator import Generator
 
@@ -72,7 +73,7 @@ def _pil(array: Array) -> Image.Image:
 
 def load(folder: Path, device: str = "auto") -> Translator:
     """Open a saved net; see `ugc.load`."""
-    net, about = load_net(folder)
+    net, about = load_net(located(folder))
     if not net.config.arch and len(net.space) > 1:
         say(f"{folder} is a supernet: it is used at its full width")
     return Translator(net, about, device)
