@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
             exists = name in hub.repos
-            hub.made.append((name, asked.get("private")))
+            hub.made.append((name, "private" if asked.get("private") or asked.get("visibility") == "private" else "public"))
             hub.commit(name, {".gitattributes": b""})
             self.answer({"url": f"{hub.address}/{name}"}, 409 if exists else 200)
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
@@ -108,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.refuse(404)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *args):
         pass
@@ -152,7 +152,7 @@ def test_up_and_down_again(hub, saved, tmp_path):
     files = hub.repos["ann/small"][hub.refs["ann/small"]["main"]]
     assert set(files) == {".gitattributes", "config.json", "model.safetensors", "README.md"}
     assert files["model.safetensors"] == (saved / "model.safetensors").read_bytes()
-    assert hub.made == [("ann/small", False)] and hub.tokens == {"Bearer hf_example"}
+    assert hub.made == [("ann/small", "public")] and hub.tokens == {"Bearer hf_example"}
     ours, theirs = load_net(saved)[0], ugc.load("ann/small", "cpu").net
     x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(ours(x), theirs(x))
@@ -232,7 +232,7 @@ def test_a_folder_comes_first(hub, saved, tmp_path):
 
 def test_from_the_command_line(hub, saved, ugc, tmp_path):
     told = ugc("push", saved, "ann/small", "--private")
-    assert told.code == 0 and told.last == f"uploaded to {hub.address}/ann/small" and hub.made == [("ann/small", True)]
+    assert told.code == 0 and told.last == f"uploaded to {hub.address}/ann/small" and hub.made == [("ann/small", "private")]
     (saved / "README.md").unlink()
     assert "has no model card" in ugc("push", saved, "ann/small").err
     told = ugc("push", saved, "small")

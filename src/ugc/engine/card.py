@@ -1,7 +1,7 @@
 """The model card `README.md` of a run's net: what it is, what it scored, on what terms. Made from the run's files alone.
 
-The Hugging Face hub shows it, and reads the YAML at its head. A string in quotes of JSON is one of YAML, too. No path of
-the machine is in it, so a folder of pictures appears by its name.
+The Hugging Face hub shows it, and reads the YAML at its head, where strings are quoted as in JSON. No path of the machine is
+in it: a folder of pictures appears by its name.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def card(record: Record, role: str) -> str:
     config = net.get("config") or {}
     size = "x".join(map(str, net.get("size") or []))
     head = HEAD.format(
-        family=family, metrics=", ".join(m.name for m in measured), data=json.dumps(data, ensure_ascii=False),
-        data_type=re.sub(r"[^\w.-]+", "-", data) or "data", name=json.dumps(f"{data} {family} {role}", ensure_ascii=False),
-        results="\n".join(f"    - type: {m.name}\n      name: {json.dumps(_name(m))}\n      value: {row[m.name]:.6g}"
+        family=family, metrics=", ".join(m.name for m in measured), data=_quoted(data),
+        data_type=_quoted(re.sub(r"[^\w.-]+", "-", data)), name=_quoted(f"{data} {family} {role}"),
+        results="\n".join(f"    - type: {m.name}\n      name: {_quoted(_name(m))}\n      value: {row[m.name]:.6g}"
                           for m in measured))
     what = "A small generator, compressed with `ugc` (Unified GAN Compression)." if role == "student" else \
         f"A generator, the {NAMES.get(role, role)} of a run of `ugc` (Unified GAN Compression)."
@@ -204,6 +204,11 @@ def _limits(record: Record, row: Row, measured: Sequence[Metric], size: str, nor
 
 def _channels(count: int) -> str:
     return {1: "1 channel (grey)", 3: "3 channels (RGB)"}.get(count, f"{count} channels")
+
+
+def _quoted(text: str) -> str:
+    """A string of YAML."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _code(text: str) -> str:
