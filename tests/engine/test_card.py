@@ -91,7 +91,10 @@ def test_its_example_runs(tiny_run, tmp_path, monkeypatch):
     assert Image.open("out.png").size == (30, 20)
 
 
-@pytest.mark.parametrize("name", ['a "b" \'c\': #x - {y}', "| <b>`x`</b> |", "字: ö", "[1]", "yes", "12", "a: b", "a\u2028b\x7f"])
+NAMES = ["a \"b\" 'c': #x - {y}", "| <b>`x`</b> |", "字: ö", "[1]", "yes", "12", "a: b", "a\u2028b\x7f"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_any_name_of_a_folder(copied, name):
     change(copied / "run.json", dataset=name)
     write_card(copied, "student")

@@ -212,7 +212,7 @@ def _quoted(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return "`" + text.replace("`", "'") + "`"
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
 def _list(lines: Iterable[str]) -> str:
