@@ -1,17 +1,20 @@
 """The ONNX file: standard operators of a named opset, free sizes, readable by its runtime alone."""
 
 import json
+import re
+from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from ugc.export.onnx import OPSET, TRIED
 from ugc.export.saved import save_net
 from ugc.models.generator import shrink
 
+README = Path(__file__).parents[2] / "README.md"
 OLD = tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2]) < (2, 13)
 new = pytest.mark.skipif(OLD, reason=f"the exporter was tried with torch {TRIED}")
 
@@ -57,11 +60,19 @@ def test_the_graph(saved, told):
 
 
 @new
-def test_as_the_readme_runs_it(saved, told):
-    session = onnxruntime.InferenceSession(saved / "model.onnx")
-    pixels = np.random.default_rng(0).integers(0, 256, (45, 70, 3), np.uint8)
-    image = np.asarray(pixels, np.float32).transpose(2, 0, 1)[None] / 255
-    assert session.run(None, {"image": image})[0].shape == (1, 1, 45, 70)
+@pytest.mark.parametrize("mode, wanted", [("RGB", (1, 1, 45, 70)), ("L", None)])
+def test_as_the_readme_runs_it(saved, told, mode, wanted):
+    """A net of 3 channels takes what the README makes of a colour picture, and refuses a grey one by itself."""
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+                if "onnxruntime" in block)
+    names = {"pil": Image.new("RGB", (70, 45), (10, 200, 90)).convert(mode)}
+    code = code.replace("runs/demo/student/model.onnx", str(saved / "model.onnx"))
+    if wanted:
+        exec(code, names)
+        assert names["out"].shape == wanted
+    else:
+        with pytest.raises(Exception, match="invalid dimensions"):
+            exec(code, names)
 
 
 @pytest.mark.parametrize("error", [lambda: TypeError("export() got an unexpected keyword"), pytest.param(
