@@ -92,10 +92,12 @@ def _told(what: str, hub: Any) -> Iterator[None]:
         raise UserError(f"{what}: it has no such revision") from None
     except hub.errors.RepositoryNotFoundError:
         raise UserError(f"{what}: there is no such name, or it is private; for a private one run hf auth login") from None
-    except (hub.errors.LocalEntryNotFoundError, hub.errors.OfflineModeIsEnabled) as error:
-        offline = isinstance(error.__cause__ or error, hub.errors.OfflineModeIsEnabled)
-        why = "HF_HUB_OFFLINE is set" if offline else f"no connection ({_line(error.__cause__ or error)})"
+    except hub.errors.LocalEntryNotFoundError as error:
+        cause = error.__cause__ or error
+        why = "HF_HUB_OFFLINE is set" if isinstance(cause, hub.errors.OfflineModeIsEnabled) else f"no connection ({_line(cause)})"
         raise UserError(f"{what}: {why}, and it is not in the cache") from None
+    except hub.errors.OfflineModeIsEnabled:
+        raise UserError(f"{what}: HF_HUB_OFFLINE is set") from None
     except hub.errors.HfHubHTTPError as error:
         login = "; run hf auth login, or set HF_TOKEN" if error.response.status_code in (401, 403) else ""
         raise UserError(f"{what}: {_line(error)}{login}") from None
