@@ -94,7 +94,8 @@ def _told(what: str, hub: Any) -> Iterator[None]:
         raise UserError(f"{what}: there is no such name, or it is private; for a private one run hf auth login") from None
     except hub.errors.LocalEntryNotFoundError as error:
         cause = error.__cause__ or error
-        why = "HF_HUB_OFFLINE is set" if isinstance(cause, hub.errors.OfflineModeIsEnabled) else f"no connection ({_line(cause)})"
+        offline = isinstance(cause, hub.errors.OfflineModeIsEnabled)
+        why = "HF_HUB_OFFLINE is set" if offline else f"no connection ({_line(cause)})"
         raise UserError(f"{what}: {why}, and it is not in the cache") from None
     except hub.errors.OfflineModeIsEnabled:
         raise UserError(f"{what}: HF_HUB_OFFLINE is set") from None
