@@ -38,7 +38,7 @@ def of(verb):
 
 def test_the_readme_has_commands_of_every_verb():
     assert README.exists()
-    assert {words[0] for words in COMMANDS} >= {"run", "show", "data", "translate", "recipes"}
+    assert {words[0] for words in COMMANDS} >= {"run", "show", "data", "translate", "export", "push", "recipes"}
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

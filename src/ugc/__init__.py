@@ -14,22 +14,35 @@ from ugc.version import __version__
 if TYPE_CHECKING:
     from ugc.export.translator import Translator
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "push_to_hub"]
 
 
 def load(folder: str | Path, device: str = "auto") -> Translator:
     """Open a saved net (a student, an original, a teacher, a supernet) as a translator of pictures.
 
     Args:
-        folder: where `config.json` and `model.safetensors` lie, such as `RUN/student`.
+        folder: where `config.json` and `model.safetensors` lie, such as `RUN/student`; or, where there is no such folder,
+            a name on the Hugging Face hub, `org/name` or `org/name@revision` (`pip install 'ugc[hub]'`).
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Returns:
         A `Translator`: call it with a PIL image; `.net` is the torch module ([N, C, H, W] in [-1, 1]).
 
     Raises:
-        UserError: the folder holds no saved net, or one that this version cannot read.
+        UserError: the folder holds no saved net, or one that this version cannot read; the hub has no such name, or
+            there is no network.
     """
     from ugc.export.translator import load as load_translator
 
     return load_translator(Path(folder), device)
+
+
+def push_to_hub(folder: str | Path, name: str, private: bool = False) -> str:
+    """Upload a saved net and its model card to the Hugging Face hub as `org/name`; returns the address of its page.
+
+    Raises:
+        UserError: no saved net, huggingface_hub is missing (`pip install 'ugc[hub]'`), no network, no right to write there.
+    """
+    from ugc.export.hub import push_to_hub as push
+
+    return push(folder, name, private)

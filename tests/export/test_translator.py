@@ -54,14 +54,14 @@ def test_on_a_stride_sized_picture_it_is_the_net_exactly(colour, grey, size, dty
         assert np.array_equal(net.array(picture), wanted)
 
 
-@pytest.mark.parametrize("size", [(37, 61), (33, 64), (3, 5), (9, 2)], ids=str)
+@pytest.mark.parametrize("size", [(37, 61), (33, 64), (3, 5), (9, 2), (1, 13), (10, 1)], ids=str)
 def test_elsewhere_it_is_the_net_on_the_picture_reflected_and_cropped_back(colour, size):
     height, width = size
     picture = noise(*size)
     tall, wide = (max(8, -(-side // 4) * 4) for side in size)
 
     def reflected(i, n):  # 0 1 2 3 2 1 0 1 ..
-        i %= 2 * (n - 1)
+        i %= max(2 * (n - 1), 1)
         return min(i, 2 * (n - 1) - i)
 
     padded = np.stack([[picture[reflected(i, height), reflected(j, width)] for j in range(wide)] for i in range(tall)])

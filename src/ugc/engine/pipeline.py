@@ -29,6 +29,7 @@ from ugc.data.dataset import Dataset, open_dataset
 from ugc.data.labels import Split, split, write_split
 from ugc.data.stream import Stream, test_data, train_data
 from ugc.engine import evaluate
+from ugc.engine.card import write_card
 from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.environment import environment
 from ugc.engine.inherit import check_source, take_over
@@ -310,6 +311,7 @@ class Run:
         if "original" not in folders:  # left out of this run: its cost is known all the same
             metrics["rows"] = {"original": vars(self.original_cost), **metrics["rows"]}
         write_json(self.folder / "metrics.json", metrics)
+        write_card(self.folder, self.method.result())
         seconds = round(time.monotonic() - began, 1)
         write_json(self.stage("test") / "done.json", {"test_images": len(data), "seconds": seconds})
 

@@ -49,7 +49,7 @@ def line(cost: Cost) -> str:
 
 
 def reckoned(run: Run, stage: str) -> float:
-    """Bytes at the peak of a stage, about, in each process: weights with Adam's state, activations of what has a gradient."""
+    """Bytes at the peak of a stage, about, in each process: weights with Adam's state, and activations."""
     s, space, batch = run.setting, run.cost.space, run.recipe.batch // rank.size()
     width = 2 if s.device.precision in ("bf16", "fp16") else 4
 

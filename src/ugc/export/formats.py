@@ -108,9 +108,12 @@ class PictureNet(nn.Module):
 
 
 def cases(trained: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
-    """(N, H, W) of the check: the training size; two of odd sides; one smaller than its pad."""
+    """(N, H, W) of the check: the training size; two pictures of odd sides; one whose height is shorter than its pad.
+
+    None is tiny: where instance norm has only a few values, rounding grows beyond TOLERANCE in torch, too.
+    """
     height, width = trained
-    return (1, height, width), (2, height * 3 // 4 | 1, width * 5 // 4 | 1), (1, 5, 7)
+    return (1, height, width), (2, height * 3 // 4 | 1, width * 5 // 4 | 1), (1, 3, width | 1)
 
 
 @torch.no_grad()
@@ -150,7 +153,7 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None) -> list[st
         difference = largest_difference(wrapped, chosen.runtime(data), sizes)
     except Exception as error:  # runtimes have errors of their own
         raise UserError(f"{name}: its runtime failed on the exported net, so nothing was written: "
-                        f"{_line(error)}") from error
+                        f"{first_line(error)}") from error
     shown = ", ".join("x".join(map(str, size)) for size in sizes)
     if not difference <= TOLERANCE:
         raise UserError(f"{name}: the exported net differs from torch by up to {difference:.3g} at {shown}, more than "
@@ -163,7 +166,7 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None) -> list[st
         with atomic(path) as file:
             file.write(data)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {_line(error)}") from None
+        raise UserError(f"{path} cannot be written: {first_line(error)}") from None
     made = ", ".join(f"{key} {value}" for key, value in chosen.versions().items())
     return [f"{path}: {len(data):,} bytes; {made}",
             f"largest difference from torch {difference:.3g} (at most {TOLERANCE:g}) at {shown} (N x H x W)",
@@ -195,6 +198,6 @@ def _size(folder: Path, net: Generator, config: dict[str, Any]) -> tuple[int, in
     return size[0], size[1]
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """An error's first line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,10 +12,11 @@ import torch
 
 from ugc.core.errors import UserError
 from ugc.core.images import Array
-from ugc.export.formats import FORMATS, Format, PictureNet, Run
+from ugc.export.formats import FORMATS, Format, PictureNet, Run, first_line
 
 OPSET = 20
 INPUT, OUTPUT = "image", "image_out"
+TRIED = "2.13.0 and 2.15.0"  # versions of torch; older ones have another exporter
 EXAMPLE = (2, 37, 45)  # N, H, W to trace with: a batch of 1 would be taken for a constant
 
 
@@ -37,8 +38,8 @@ class Onnx(Format):
                                             input_names=[INPUT], output_names=[OUTPUT],
                                             dynamic_shapes={"image": free}, verbose=False)
         except (torch.onnx.OnnxExporterError, TypeError) as error:
-            raise UserError(f"torch {torch.__version__} made no ONNX graph of this net; it was tried with 2.13.0: "
-                            f"{str(error).strip().splitlines()[0]}") from error
+            raise UserError(f"torch {torch.__version__} made no ONNX graph of this net ({first_line(error)}); the exporter "
+                            f"was tried with torch {TRIED}: install one of these, or a newer one") from error
         assert program is not None
         model = program.model_proto
         graph = model.graph

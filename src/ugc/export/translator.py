@@ -15,6 +15,7 @@ from ugc.core.images import Array, from_unit, to_unit
 from ugc.core.log import progress, say
 from ugc.data.folders import natural
 from ugc.data.pictures import SUFFIXES, as_channels, read_picture, write_picture
+from ugc.export.hub import located
 from ugc.export.saved import load_net
 from ugc.models.generator import Generator
 
@@ -52,9 +53,8 @@ class Translator:
         height, width = array.shape[:2]
         least, step = max(self.net.stride, 8), self.net.stride
         tall, wide = (max(least, -(-side // step) * step) for side in (height, width))
-        mode = "reflect" if min(height, width) > 1 else "edge"
         source = as_channels(array, self.net.config.in_channels)
-        padded = np.pad(source, ((0, tall - height), (0, wide - width), (0, 0)), mode=mode)  # type: ignore[call-overload]
+        padded = np.pad(source, ((0, tall - height), (0, wide - width), (0, 0)), mode="reflect")  # a side of 1 is repeated
         out = self.net(to_unit(padded[None]).to(self.device))
         result: Array = from_unit(out, array.dtype)[0, :height, :width]
         return result
@@ -73,7 +73,7 @@ def _pil(array: Array) -> Image.Image:
 
 def load(folder: Path, device: str = "auto") -> Translator:
     """Open a saved net; see `ugc.load`."""
-    net, about = load_net(folder)
+    net, about = load_net(located(folder))
     if not net.config.arch and len(net.space) > 1:
         say(f"{folder} is a supernet: it is used at its full width")
     return Translator(net, about, device)

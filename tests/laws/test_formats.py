@@ -1,0 +1,118 @@
+"""Laws of every export format, by registry: for every family, the file is the net."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ugc
+from ugc.core.files import read_json
+from ugc.export.formats import FORMATS, TOLERANCE, export
+from ugc.export.saved import load_net, save_net
+from ugc.models.generator import FAMILIES, shrink
+from ugc.nn.shrink import recalibrate
+
+SIZE = (32, 32)
+ATTRIBUTION = "Squares by Ann Example, CC BY 4.0: https://squares.invalid/ä"
+# role, norm, channels: between them every norm, widening and narrowing
+NETS = {"pix2pix-resnet": [("student", "instance", (1, 3)), ("original", "batch", (3, 1))],
+        "pix2pix-unet": [("student", "batch", (3, 1)), ("original", "instance", (1, 3))]}
+CASES = [(format, family, *net) for format in FORMATS for family in FAMILIES
+         for net in NETS.get(family, [("student", "batch", (3, 3))])]
+SIZES = [(1, 32, 32), (2, 37, 61), (1, 64, 20), (3, 9, 50), (1, 2, 33), (1, 1, 45), (2, 31, 1)]
+OLD = tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2]) < (2, 13)
+
+pytestmark = pytest.mark.skipif(OLD, reason="the exporters want torch 2.13")
+
+
+def pictures(count, channels, height, width, seed=0):
+    """Random pictures of 8 bits, [N, H, W, C]."""
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), np.uint8)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(map(str, case[:4])))
+def exported(request, tmp_path_factory):
+    """(folder of a saved net, its exported file, the format); the net's answers use the whole range."""
+    name, family, role, norm, (inputs, outputs) = request.param
+    cls = FAMILIES[family]
+    fields = {"blocks": 3} if "blocks" in cls.Config.model_fields else {}
+    config = cls.config_for(SIZE, base=8, norm=norm, in_channels=inputs, out_channels=outputs, **fields)
+    net = cls(cls.original(config) if role == "original" else config).init(torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(2.0 if parameter.dim() > 1 else 1.0)
+    if role == "student":
+        net = shrink(net, net.space.uniform(3, 1))
+    recalibrate(net, torch.rand(8, inputs, *SIZE, generator=torch.Generator().manual_seed(3)).mul(2).sub(1).split(4))
+    folder = tmp_path_factory.mktemp("saved")
+    save_net(net, folder, family, role, SIZE, {"data": "squares", "attribution": ATTRIBUTION})
+    path = folder / f"made{FORMATS[name].suffix}"
+    export(folder, name, path)
+    return folder, path, FORMATS[name]()
+
+
+@pytest.fixture(scope="module")
+def run(exported):
+    return exported[2].runtime(exported[1].read_bytes())
+
+
+def test_the_file_is_the_translator_at_every_size(exported, run):
+    """[0, 1] in and out, padding and cropping inside: rounded, it is `ugc.load(folder)` to a unit of 16 bits or so."""
+    g = ugc.load(exported[0], "cpu")
+    seen = []
+    for count, height, width in SIZES:
+        array = pictures(count, g.net.config.in_channels, height, width)
+        out = run((array / np.float32(255)).transpose(0, 3, 1, 2))
+        assert out.dtype == np.float32 and out.min() >= 0 and out.max() <= 1
+        for one, picture in zip(out, array):
+            ours = one.transpose(1, 2, 0)
+            wanted = g.array(picture.astype(np.uint16) * 257)
+            assert ours.shape == wanted.shape
+            assert np.abs(ours - wanted / 65535).max() < 2 * TOLERANCE, (height, width)
+            seen.append(ours)
+    spread = np.concatenate([one.ravel() for one in seen])
+    assert spread.std() > 0.05 and spread.min() < 0.4 and spread.max() > 0.6  # answers that say something
+
+
+def test_it_draws_what_a_pil_picture_gives(exported, run):
+    g = ugc.load(exported[0], "cpu")
+    array = pictures(1, g.net.config.in_channels, 45, 38, seed=5)
+    wanted = np.asarray(g(Image.fromarray(array[0, ..., 0] if array.shape[3] == 1 else array[0]))).astype(int)
+    out = run((array / np.float32(255)).transpose(0, 3, 1, 2))[0].transpose(1, 2, 0)
+    ours = np.round(out * 255).astype(int)
+    differ = ours != wanted.reshape(ours.shape)
+    assert np.abs(ours - wanted.reshape(ours.shape)).max() <= 1
+    assert np.abs(out[differ] * 255 % 1 - 0.5).max(initial=0) < 255 * TOLERANCE  # only where it is a matter of rounding
+
+
+def test_pictures_of_a_batch_do_not_touch_one_another(exported, run):
+    """Running statistics, not the batch's: eval mode is in the file."""
+    image = np.random.default_rng(7).random((3, load_net(exported[0])[0].config.in_channels, 24, 40), dtype=np.float32)
+    alone = np.concatenate([run(image[i:i + 1]) for i in range(3)])
+    assert np.abs(run(image) - alone).max() < TOLERANCE
+
+
+def test_it_says_what_it_is(exported):
+    folder, path, chosen = exported
+    about, config = chosen.about(path.read_bytes()), read_json(folder / "config.json")
+    for key in ("family", "role", "arch", "data", "attribution", "ugc"):
+        assert about[key] == config[key]
+    for key in ("params", "macs", "macs_paper"):
+        assert about[key] == str(config[key])
+    assert about["attribution"] == ATTRIBUTION and "Apache-2.0" in about["licence"]
+    assert about["size"] == "32x32" and about["value_range"] == "[0, 1]" and about["layout"] == "NCHW"
+    assert 0 < float(about["largest_difference"]) <= float(about["tolerance"]) == TOLERANCE
+    sizes = json.loads(about["checked_sizes"])
+    assert len(sizes) >= 3 and any(height % 2 and width % 2 for _, height, width in sizes)
+    assert {count for count, _, _ in sizes} == {1, 2}
+    assert set(chosen.versions().items()) <= set(about.items())
+
+
+def test_nothing_of_this_machine_is_in_it(exported):
+    data = exported[1].read_bytes()
+    for word in (str(exported[0].parent), "site-packages", ".py", "/home/", "/root", "torch/nn"):
+        assert word.encode() not in data
+    assert not re.search(rb"/(?:tmp|work|usr|opt|var)/", data)
