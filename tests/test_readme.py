@@ -132,7 +132,7 @@ def test_the_other_runs(ugc, pairs_in, glyph_run, tmp_path, monkeypatch):
         words = [str(glyph_run) if before == "--from" else word for before, word in zip(["", *written], written)]
         options = parser().parse_args(words)
         if options.what and options.what not in TABLE and options.what not in DATASETS and not Path(options.what).exists():
-            pairs_in(tmp_path / options.what)
+            pairs_in(tmp_path / options.what, channels=(1, 1) if options.method == "from-teacher" else (3, 3))
         if options.original not in (None, "train", "none"):
             words[words.index("--original") + 1] = str(glyph_run / "original")
         yours = [f for f in options.set if f.startswith("data.path=")]

@@ -108,3 +108,13 @@ def test_what_is_written_can_be_given_back(tmp_path: Path) -> None:
     assert tuple(read_names(tmp_path / "unlabelled.txt")) == s.unlabelled
     assert tuple(read_names(tmp_path / "validation.txt")) == s.validation
     assert made(Names(50), str(tmp_path / "labels.txt"), seed=9).labelled == s.labelled
+
+
+def test_a_method_that_reads_no_target_gets_every_source() -> None:
+    """Whatever `labels` and `unlabelled` say, and V is held out all the same."""
+    data = Names(30, alone=70)
+    s = split(data, DataConfig(path="names", labels=0.1, unlabelled="hidden"), 0, validation=8, targets=False)
+    assert s.labelled == () and s.hidden == 30 and len(s.validation) == 8
+    assert sorted((*s.unlabelled, *s.validation)) == sorted(r.key for r in data.train)
+    with pytest.raises(UserError, match="one source is left"):
+        split(Names(1), DataConfig(path="names"), 0, targets=False)

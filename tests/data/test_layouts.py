@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_identity_follows_the_pixels(save, tmp_path: Path) -> None:
 BAD = {
     "empty folder": ([], "found nothing; expected pairs side by side"),
     "no picture": (["notes.txt"], "found notes.txt; expected"),
-    "no picture in a side": (["trainA/1.png", "trainB/x.txt"], "trainB holds no picture"),
+    "no picture in a side": (["trainA/1.png", "trainB/x.txt"], "trainB holds no picture .* --method from-teacher"),
     "no picture in train": (["train/x.txt"], "train holds no picture"),
     "one side only": (["trainA/1.png"], "has trainA but no trainB"),
     "one bare side only": (["B/1.png"], "has B but no A"),
@@ -142,3 +143,95 @@ def test_bad_folders_get_one_sentence(name: str, save, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence) as error:
         opened(tmp_path)
     assert "\n" not in str(error.value)
+
+
+# ---- sources alone ----
+
+def alone(folder: Path, **options: object) -> Dataset:
+    return open_dataset(DataConfig.parse({"path": str(folder), "size": 8, **options}, "data"), 0, targets=False)
+
+
+SOURCES = {  # files of 20 sources, of 3 test sources; what the layout is called
+    "bare": ("{}.png", None, "sources alone in the folder itself"),
+    "bare with a test": ("{}.png", "test/t{}.png", "sources alone in the folder itself test"),
+    "train": ("train/{}.png", "test/t{}.png", "sources alone in train test"),
+    "train, val": ("train/{}.png", "val/t{}.png", "sources alone in train val"),
+    "trainA": ("trainA/{}.png", "testA/t{}.png", "trainA testA"),
+    "train_A": ("train_A/x/{}.png", None, "train_A"),
+    "A/train": ("A/train/{}.png", "A/val/t{}.png", "A/train A/val"),
+    "A": ("A/{}.png", None, "A"),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sources_alone_are_found_in_every_layout(name: str, save, tmp_path: Path) -> None:
+    train, test, text = SOURCES[name]
+    for i in range(20):
+        save(train.format(i), 10)
+    for i in range(3):
+        if test:
+            save(test.format(i), 30)
+    dataset = alone(tmp_path)
+    assert (len(dataset.train), len(dataset.test)) == ((20, 3) if test else (18, 2))
+    assert all(record.target is None for record in (*dataset.train, *dataset.test))
+    assert {value(dataset, r.source) for r in dataset.train} == {10}
+    assert {value(dataset, r.source) for r in dataset.test} == {30 if test else 10}
+    assert (dataset.source_channels, dataset.target_channels) == (3, 0)
+    notes = " ".join(dataset.notes)
+    assert f"Layout: {text}." in notes and "no target is read" in notes
+    assert ("3 sources of" if test else "2 of 20 sources, by seed 0") in notes
+    with pytest.raises(UserError, match="--method from-teacher --original DIR"):
+        opened(tmp_path)
+
+
+def test_a_picture_as_wide_as_two_crops_is_a_pair_else_a_source(save, tmp_path: Path) -> None:
+    for i in range(12):
+        save(f"{i}.png", 7, size=(8, 16))
+    assert all(r.target for r in alone(tmp_path).train)
+    assert not any(r.target for r in alone(tmp_path, size="8x16").train)
+    for i in range(12):
+        save(f"{i}.png", 7, size=(8, 12))  # as photographs are
+    assert not any(r.target for r in alone(tmp_path).train)
+
+
+def test_pairs_still_are_the_test_where_there_are_some(save, tmp_path: Path) -> None:
+    for i in range(20):
+        save(f"trainA/{i}.png")
+        save(f"trainB/{i}.png")
+    save("testA/t.png")
+    assert [(r.key, r.target) for r in alone(tmp_path).test] == [("t", None)]
+    save("testA/u.png")
+    save("testB/u.png", 200)
+    (only,) = alone(tmp_path).test
+    assert only.key == "u" and value(alone(tmp_path), only.target) == 200
+    shutil.rmtree(tmp_path / "testA"), shutil.rmtree(tmp_path / "testB")
+    carved = alone(tmp_path)
+    assert len(carved.test) == 2 and all(r.target for r in carved.test)
+    assert len(carved.train) == 18
+
+
+def test_the_direction_says_where_sources_alone_are(save, tmp_path: Path) -> None:
+    for i in range(4):
+        save(f"trainB/{i}.png", 50)
+    assert {value(alone(tmp_path, direction="BtoA"), r.source) for r in alone(tmp_path, direction="BtoA").train} == {50}
+    with pytest.raises(UserError, match="trainB but no trainA, where --direction says"):
+        alone(tmp_path)
+
+
+def test_unpaired_targets_are_no_obstacle(save, tmp_path: Path) -> None:
+    """As CycleGAN's data are."""
+    for i in range(10):
+        save(f"trainA/a{i}.png")
+        save(f"trainB/b{i}.png")
+    dataset = alone(tmp_path)
+    assert len(dataset.train) == 9 and not any(r.target for r in dataset.train)
+    assert "10 targets without a source were ignored" in " ".join(dataset.notes)
+
+
+def test_one_source_is_too_few_and_none_is_said(save, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match=r"no sources that are understood: found notes\.txt; expected pictures in"):
+        alone(tmp_path)
+    save("1.png")
+    with pytest.raises(UserError, match="only one source: nothing is left to test with; add sources"):
+        alone(tmp_path)

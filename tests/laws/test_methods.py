@@ -32,7 +32,7 @@ def stages(method_of, batch_of):
 
     def of(name, options=None):
         method = method_of(name, options, **FAMILY)
-        inherited = {}
+        inherited = {"original": teacher(method)} if method.imitates else {}
         for stage in method.stages(method.config):
             if stage == "search":
                 space = inherited["supernet"].space
@@ -50,10 +50,16 @@ def stages(method_of, batch_of):
             if stage == "supernet":
                 phase = fresh(method, stage, inherited)
                 phase.step(batch_of(99), CLOCK)
-                inherited["supernet"] = phase.nets()["supernet"]
-                inherited["D"] = phase.players["D"].net.state_dict()
+                inherited |= {"supernet": phase.nets()["supernet"], **phase.left()}
 
     return of
+
+
+def teacher(method):
+    """An original whose running statistics are no longer those of the first day."""
+    net = method.setting.generator(method.setting.family.original(method.setting.config), "a given original")
+    net.train()(torch.linspace(-1, 1, 2 * 32 * 32).view(2, 1, 32, 32))
+    return net.eval()
 
 
 def fresh(method, stage, inherited):
@@ -94,22 +100,31 @@ def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, optio
 
 @every_method
 def test_what_is_inherited_keeps_still(method_of, batch_of, name):
-    """Stage 2 works on copies: the supernet and its D do not move by a bit."""
+    """Stage 2 works on copies: the supernet and its D do not move by a bit; nor does a net that is imitated."""
     method = method_of(name, **FAMILY)
     if "supernet" not in method.stages(method.config):
         before = bits(method.phase(method.stages(method.config)[0], {}).state())
         assert before == bits(method.phase(method.stages(method.config)[0], {}).state())  # fresh weights: the seed's
         return
-    first = method.phase("supernet", {})
+    original = teacher(method)
+    given = {"original": original} if method.imitates else {}
+    first = method.phase("supernet", given)
     first.step(batch_of(0), CLOCK)
-    supernet, D = first.nets()["supernet"], first.players["D"].net.state_dict()
+    assert not method.imitates or bits(original.state_dict()) == bits(teacher(method).state_dict())
+    supernet, left = first.nets()["supernet"], first.left()
     space = supernet.space
-    phase = method.phase("distill", {"supernet": supernet, "D": D,
+    phase = method.phase("distill", {**given, "supernet": supernet, **left,
                                      "selection": Selection(space.smallest, space.largest, space.largest)})
-    before, before_D = bits(supernet.state_dict()), bits(D)
-    assert [bits(phase.players[k].net.state_dict()) for k in ("D_deep", "D_wide")] == [before_D] * 2
+    before, before_left = bits(supernet.state_dict()), bits(dict(left))
     phase.step(batch_of(1), CLOCK)
-    assert bits(supernet.state_dict()) == before and bits(D) == before_D
+    assert bits(supernet.state_dict()) == before and bits(dict(left)) == before_left
+    if method.imitates:
+        assert bits(original.state_dict()) == bits(teacher(method).state_dict())
+        return
+    phase = method.phase("distill", {"supernet": supernet, **left,
+                                     "selection": Selection(space.smallest, space.largest, space.largest)})
+    assert [bits(phase.players[k].net.state_dict()) for k in ("D_deep", "D_wide")] == [before_left["D"]] * 2
+    phase.step(batch_of(1), CLOCK)
     teachers = [bits(phase.players[k].net.state_dict()) for k in ("deep", "wide")]
     assert teachers[0] == teachers[1]  # equal archs, equal D: nothing but the arch tells the teachers apart
 
@@ -209,11 +224,25 @@ def test_hidden_labels_are_hidden(stages, name, options):
 
 @every_method
 def test_the_test_for_hidden_labels_can_see(stages, batch_of, name):
-    """NaN in a target of A does reach the losses: the test above is not blind."""
+    """NaN in a target of A does reach the losses: the test above is not blind. Who imitates sees no target at all."""
     for _stage, make in stages(name):
         batch = batch_of(0)
         batch.target[0, 0, 3, 3] = float("nan")
-        assert not all(value.isfinite() for value in make().step(batch, CLOCK).values())
+        assert all(value.isfinite() for value in make().step(batch, CLOCK).values()) is METHODS[name].imitates
+
+
+@every_method
+def test_who_imitates_takes_sources_alone(stages, batch_of, name):
+    """A empty; and a source teaches the same whether it comes with a target or without."""
+    if not METHODS[name].imitates:
+        return
+    for _stage, make in stages(name):
+        ends = []
+        for batch in (batch_of(0, n=2, m=0), Batch(*(batch_of(0, n=2).source[i:] for i in (2, 2, 0)))):
+            phase = make()
+            phase.step(batch, CLOCK)
+            ends.append(bits(phase.state()))
+        assert ends[0] == ends[1]
 
 
 @every_case

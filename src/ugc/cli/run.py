@@ -26,7 +26,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", help="crop size: 256 or 256x512 (height x width)")
     parser.add_argument("--labels", help="fraction of the targets to use, such as 0.25, or a .meta file")
     parser.add_argument("--budget", help="40x, macs=1.5G, macs_paper=1.5G, params=0.15M")
-    parser.add_argument("--method", help="ugc or original")
+    parser.add_argument("--method", help="ugc, from-teacher (learn from --original DIR; no targets) or original")
     parser.add_argument("--original", help="train (default), none, or the folder of a saved net")
     parser.add_argument("--from", dest="source", metavar="RUN", help="take over another run's original and supernet")
     parser.add_argument("--steps", type=int, help="steps of each training stage")
@@ -59,8 +59,10 @@ def _interrupt() -> None:
 def recipe_of(options: argparse.Namespace) -> Recipe:
     """Recipe or data set by name, then the flags, then --set: later wins."""
     from ugc.data.dataset import DATASETS
+    from ugc.engine.given import given_original, like_original
     from ugc.engine.inherit import settings_of
     from ugc.engine.recipe import Recipe
+    from ugc.methods.method import METHODS
     from ugc.recipes.table import TABLE, YOURS, recipe
 
     source = Path(options.source) if options.source else None
@@ -83,6 +85,11 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     if options.steps is not None:
         data["steps"] = dict.fromkeys(("original", "supernet", "distill"), options.steps)
     chosen = Recipe.parse(data, "ugc run").with_settings(options.set)
+    if METHODS[chosen.method].imitates and given_original(chosen):
+        asked = "family" in data or any(setting.startswith("family=") for setting in options.set)
+        like = like_original(Path(chosen.original).expanduser(), chosen.family if asked else None)
+        data = {**like, **data, "data": {**like["data"], **data["data"]}}
+        chosen = Recipe.parse(data, "ugc run").with_settings(options.set)
     if chosen.data.path == YOURS:
         raise UserError(f"recipe {options.what} runs on your copy of the data: add --set data.path=FOLDER")
     return chosen.resolved()

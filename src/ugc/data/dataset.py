@@ -78,7 +78,8 @@ class Record:
 
 
 class Dataset(ABC):
-    """Pictures in two roles. Training records may lack a target (unlabelled), test records never do."""
+    """Pictures in two roles. Training records may lack a target (unlabelled); test records never do, or all do where
+    the data set was opened for a method that needs no target. `target_channels` is 0 where there is no target at all."""
 
     name: str
     attribution: str = ""  # the licence line; empty for a user's own folder
@@ -117,11 +118,12 @@ class Dataset(ABC):
 DATASETS: Registry[Callable[[DataConfig, int], Dataset]] = Registry("data set", "ugc.data")
 
 
-def open_dataset(config: DataConfig, seed: int) -> Dataset:
+def open_dataset(config: DataConfig, seed: int, targets: bool = True) -> Dataset:
     """The built-in data set of that name, else the folder.
 
     Args:
         seed: decides which pairs of a folder without `test` or `val` become the test set.
+        targets: False accepts a folder that has sources only.
 
     Raises:
         UserError: neither a built-in name nor a folder, or a folder in which no pairs are found.
@@ -132,7 +134,7 @@ def open_dataset(config: DataConfig, seed: int) -> Dataset:
     if folder.is_dir():
         from ugc.data.folders import open_folder
 
-        return open_folder(folder, config, seed)
+        return open_folder(folder, config, seed, targets)
     if folder.exists():
         raise UserError(f"{config.path} is a file; expected a folder of pictures or one of: {', '.join(DATASETS)}")
     raise UserError(f"there is no folder {config.path!r} and no built-in data set of that name: "

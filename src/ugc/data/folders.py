@@ -17,7 +17,7 @@ from ugc.core.images import Array
 from ugc.data.dataset import DataConfig, Dataset, Record, text_of
 from ugc.data.fetch import marked
 from ugc.data.labels import key_of, read_names
-from ugc.data.layouts import Layout, find_layout
+from ugc.data.layouts import ALONE, Layout, Wanted, find_layout
 from ugc.data.pictures import Info, as_channels, as_depth, picture_info, read_picture, resize
 
 Side = Literal["A", "B"]
@@ -74,39 +74,57 @@ class FolderDataset(Dataset):
         return resize(as_depth(picture, self.depth[ref.side]), height, width)
 
 
-def open_folder(root: Path, config: DataConfig, seed: int) -> FolderDataset:
+def open_folder(root: Path, config: DataConfig, seed: int, targets: bool = True) -> FolderDataset:
     """Find the layout of a folder and pair its pictures by stem.
 
     Test pairs are those of `test`, else of `val`, else 10 % of the pairs (at most 256), drawn by `seed` from those
     that a .meta file does not claim. A source without a target is unlabelled; a target without a source is ignored.
 
+    Args:
+        targets: False where sources are enough. Then the test may be the sources of `test`, else of `val`, and where
+            there is neither, nor a pair, 10 % of all sources.
+
     Raises:
         UserError: no layout, no picture, no pair, or nothing left to train on or to test with.
     """
-    layout = find_layout(root)
+    layout = find_layout(root, None if targets else Wanted("A" if config.direction == "AtoB" else "B", config.size))
     splits = {name: _records(layout, name, config.direction) for name in layout.splits}
     train, alone_targets = splits["train"]
     pairs = [record for record in train if record.target is not None]
-    if not pairs:
+    if not pairs and targets:
         raise UserError(f"{root} has no pair: {len(train)} source(s) and {alone_targets} target(s) in {layout.text}, "
-                        "and none share a stem (expected names such as 0001.png on both sides)")
-    name, test = next(((name, found) for name in ("test", "val")
-                       if (found := [r for r in splits.get(name, ([], 0))[0] if r.target is not None])), ("", []))
+                        f"and none share a stem (expected names such as 0001.png on both sides){ALONE}")
+    name, test = _held_out(splits, "pairs")
+    kind = "pairs" if name or pairs else "sources"
+    if not name and not targets:
+        name, test = _held_out(splits, "sources")
+        kind = "sources" if name else kind
     notes = [f"Layout: {layout.text}."]
     if name:
-        notes.append(f"The test set is the {len(test):,} pairs of {name}.")
+        notes.append(f"The test set is the {len(test):,} {kind} of {name}.")
     else:
-        test = _carve(root, pairs, config, seed)
+        pool = pairs or train
+        test = _carve(root, pool, config, seed)
         chosen = {record.key for record in test}
         train = [record for record in train if record.key not in chosen]
-        notes.append(f"There is no test or val: the test set is {len(test):,} of {len(pairs):,} pairs, by seed {seed}.")
+        notes.append(f"There is no test or val: the test set is {len(test):,} of {len(pool):,} {kind}, by seed {seed}.")
     labelled = sum(record.target is not None for record in train)
-    notes.append(f"{labelled:,} pairs and {len(train) - labelled:,} unlabelled sources to train on.")
+    notes.append(f"{labelled:,} pairs and {len(train) - labelled:,} unlabelled sources to train on." if targets else
+                 f"{len(train):,} sources to train on; no target is read in training.")
     if alone_targets:
         notes.append(f"{alone_targets:,} targets without a source were ignored.")
     if layout.strangers:
         notes.append(f"{layout.strangers:,} files that are no pictures were ignored.")
     return FolderDataset(root, config, tuple(train), tuple(test), notes)
+
+
+def _held_out(splits: Mapping[str, tuple[list[Record], int]], kind: str) -> tuple[str, list[Record]]:
+    """`test`, else `val`, with its pairs, or with all its sources; ("", []) where there is none."""
+    for name in ("test", "val"):
+        found = [record for record in splits.get(name, ([], 0))[0] if record.target is not None or kind == "sources"]
+        if found:
+            return name, found
+    return "", []
 
 
 def _records(layout: Layout, split: str, direction: str) -> tuple[list[Record], int]:
@@ -120,8 +138,10 @@ def _records(layout: Layout, split: str, direction: str) -> tuple[list[Record], 
 
 
 def _carve(root: Path, pairs: list[Record], config: DataConfig, seed: int) -> list[Record]:
+    """The test set out of the pairs, or out of sources where there is no pair."""
     if len(pairs) == 1:
-        raise UserError(f"{root} has only one pair: nothing is left to test with; add pairs, or a test folder")
+        kind = "source" if pairs[0].target is None else "pair"
+        raise UserError(f"{root} has only one {kind}: nothing is left to test with; add {kind}s, or a test folder")
     keys = {record.key for record in pairs}
     claimed = {key_of(name, keys) for name in read_names(config.labels)} if isinstance(config.labels, str) else set()
     free = [record for record in pairs if record.key not in claimed]
@@ -139,12 +159,12 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 
 def _channels(infos: Mapping[str, Info]) -> int:
-    """One count for a role: its own where all agree (opacity laid on white), else colour."""
+    """One count for a role: its own where all agree (opacity laid on white), else colour; 0 where there is no picture."""
     counts = {info.channels - info.alpha: path for path, info in infos.items()}
     if len(counts) > 1 and max(counts) > 3:
         (few, first), *_, (many, second) = sorted(counts.items())
         raise UserError(f"{first} has {few} channel(s) and {second} has {many}; expected one number on a side")
-    return 3 if len(counts) > 1 else next(iter(counts))
+    return 3 if len(counts) > 1 else next(iter(counts), 0)
 
 
 def _mixtures(sides: Mapping[str, Mapping[str, Info]], channels: Mapping[str, int]) -> Iterable[str]:

@@ -23,17 +23,22 @@ class Split:
     hidden: int  # how many targets exist that the split hides
 
 
-def split(dataset: Dataset, config: DataConfig, seed: int, validation: int = 256) -> Split:
+def split(dataset: Dataset, config: DataConfig, seed: int, validation: int = 256, targets: bool = True) -> Split:
     """Choose A, U and V.
 
     A fraction of the pairs is the beginning of one seeded order, so 10 % lies inside 25 % inside 50 %. V is at most
     `validation` and at most 10 % of U, or of A where U is empty.
+
+    Args:
+        targets: False for a method that reads none: A is empty, and every training source is in U or V.
 
     Raises:
         UserError: a name in the .meta file is unknown, or fewer than two pictures are left to train on.
     """
     pairs = [record.key for record in dataset.train if record.target is not None]
     alone = [record.key for record in dataset.train if record.target is None]
+    if not targets:
+        return _sources(dataset, seed, validation, len(pairs))
     order = _shuffled(pairs, seed, "labels")
     if isinstance(config.labels, str):
         named = _named(dataset, config.labels)
@@ -46,13 +51,27 @@ def split(dataset: Dataset, config: DataConfig, seed: int, validation: int = 256
     pool = _shuffled(unlabelled, seed, "validation") if unlabelled else labelled
     if len(pool) == 1 and not unlabelled:
         raise UserError(f"{dataset.name}: one labelled pair is left to train on and no other source; add some")
-    held = set(pool[-max(1, min(validation, len(pool) // 10)):])
+    held = _held(pool, validation)
 
     def rest(keys: Sequence[str]) -> tuple[str, ...]:
         wanted = set(keys) - held
         return tuple(record.key for record in dataset.train if record.key in wanted)
 
     return Split(rest(labelled), rest(unlabelled), tuple(r.key for r in dataset.train if r.key in held), len(hidden))
+
+
+def _sources(dataset: Dataset, seed: int, validation: int, hidden: int) -> Split:
+    """The split of a method that reads no target."""
+    keys = [record.key for record in dataset.train]
+    if len(keys) < 2:
+        raise UserError(f"{dataset.name}: one source is left to train on; add some")
+    held = _held(_shuffled(keys, seed, "validation"), validation)
+    return Split((), tuple(key for key in keys if key not in held), tuple(key for key in keys if key in held), hidden)
+
+
+def _held(pool: Sequence[str], validation: int) -> set[str]:
+    """V: the end of a shuffled pool."""
+    return set(pool[-max(1, min(validation, len(pool) // 10)):])
 
 
 def write_split(folder: Path, split: Split) -> None:

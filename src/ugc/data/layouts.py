@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ugc.core.errors import UserError
+from ugc.data.dataset import Size
 from ugc.data.pictures import SUFFIXES, picture_info
 
 SPLITS = ("train", "val", "test")
 TWO_SIDED = (("{}A", "{}B"), ("{}_A", "{}_B"), ("A/{}", "B/{}"))
 EXPECTED = ("pairs side by side (A|B) in train/ [val/ test/] or in the folder itself, or A/train B/train, or A/ B/, "
             "or trainA trainB [valA valB testA testB], or train_A train_B")
+ALONE = "; sources alone are enough to compress a net that you have: --method from-teacher --original DIR"
 
 Files = dict[str, str]  # key (path without suffix) -> path below the root
 
@@ -27,43 +29,87 @@ class Layout:
     strangers: int = 0  # files that are no pictures
 
 
-def find_layout(root: Path) -> Layout:
+@dataclass(frozen=True)
+class Wanted:
+    """What a method that needs no target looks for: sources, on one side (`A` or `B`), for crops of a size."""
+
+    side: str
+    crop: Size
+
+
+def find_layout(root: Path, alone: Wanted | None = None) -> Layout:
     """The first layout that the folder has, two-sided ones first.
+
+    Args:
+        alone: sources are enough; None where targets are needed, too.
 
     Raises:
         UserError: none, with what was expected and what was found.
     """
     for a, b in TWO_SIDED:
         if (root / a.format("train")).is_dir() or (root / b.format("train")).is_dir():
-            return _two_sided(root, {split: (a.format(split), b.format(split)) for split in SPLITS})
+            return _two_sided(root, {split: (a.format(split), b.format(split)) for split in SPLITS}, alone)
     if (root / "A").is_dir() or (root / "B").is_dir():
-        return _two_sided(root, {"train": ("A", "B")})
+        return _two_sided(root, {"train": ("A", "B")}, alone)
     if (root / "train").is_dir():
-        return _side_by_side(root, {split: split for split in SPLITS if (root / split).is_dir()})
+        return _one_sided(root, {split: split for split in SPLITS if (root / split).is_dir()}, alone)
     if _pictures(root, root, deep=False)[0]:
-        return _side_by_side(root, {"train": "."})
+        return _one_sided(root, {"train": "."}, alone)
     inside = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir() if not entry.name.startswith("."))
     found = ", ".join(inside[:6]) + (f" and {len(inside) - 6} more" if len(inside) > 6 else "") if inside else "nothing"
+    if alone:
+        raise UserError(f"{root} holds no sources that are understood: found {found}; expected pictures in the folder "
+                        f"itself, in train/ or in train{alone.side}/")
     raise UserError(f"{root} holds no pairs that are understood: found {found}; expected {EXPECTED}")
 
 
-def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]]) -> Layout:
-    missing = [name for name in folders["train"] if not (root / name).is_dir()]
+def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]], alone: Wanted | None) -> Layout:
+    needed = "AB" if alone is None else alone.side
+    missing = [name for side, name in zip("AB", folders["train"]) if side in needed and not (root / name).is_dir()]
     if missing:
         other = next(name for name in folders["train"] if name not in missing)
-        raise UserError(f"{root} has {other} but no {missing[0]}; expected {EXPECTED}")
+        if alone:
+            raise UserError(f"{root} has {other} but no {missing[0]}, where --direction says that the sources are")
+        raise UserError(f"{root} has {other} but no {missing[0]}; expected {EXPECTED}{ALONE}")
     splits: dict[str, dict[str, Files]] = {}
     strangers, names = 0, list[str]()
     for split, pair in folders.items():
-        if all((root / name).is_dir() for name in pair):
-            (a, odd_a), (b, odd_b) = (_pictures(root, root / name) for name in pair)
-            splits[split] = {"A": a, "B": b}
-            strangers += odd_a + odd_b
-            names += pair
+        there = {side: name for side, name in zip("AB", pair) if (root / name).is_dir()}
+        if all(side in there for side in needed):
+            splits[split] = {"A": {}, "B": {}}
+            for side, name in there.items():
+                splits[split][side], odd = _pictures(root, root / name)
+                strangers += odd
+            names += there.values()
     for side, name in zip("AB", folders["train"]):
-        if not splits["train"][side]:
-            raise UserError(f"{root / name} holds no picture ({_kinds()})")
+        if side in needed and not splits["train"][side]:
+            some = any(splits["train"].values())
+            raise UserError(f"{root / name} holds no picture ({_kinds()}){ALONE if some and alone is None else ''}")
     return Layout(" ".join(names), splits, strangers=strangers)
+
+
+def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> Layout:
+    """One folder a split: its pictures are pairs side by side, or sources where these are enough.
+
+    Then they are pairs only where a half, and not the whole, has the crop's shape: nothing else tells a pair A|B from
+    a wide source.
+    """
+    if alone is None:
+        return _side_by_side(root, folders)
+    if folders["train"] == ".":
+        folders = {**folders, **{split: split for split in SPLITS if (root / split).is_dir()}}
+    splits, strangers = {}, 0
+    for split, name in folders.items():
+        found, odd = _pictures(root, root / name, deep=name != ".")
+        splits[split] = {"A": found, "B": {}} if alone.side == "A" else {"A": {}, "B": found}
+        strangers += odd
+    if not (first := splits["train"][alone.side]):
+        raise UserError(f"{root / folders['train']} holds no picture ({_kinds()})")
+    height, width = picture_info(root / min(first.values())).size
+    if width > height and abs(width * alone.crop[0] - 2 * height * alone.crop[1]) <= 0.02 * height * alone.crop[1]:
+        return _side_by_side(root, folders)
+    where = "the folder itself" if folders["train"] == "." else folders["train"]
+    return Layout(f"sources alone in {' '.join([where, *list(folders)[1:]])}", splits, strangers=strangers)
 
 
 def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
@@ -77,7 +123,7 @@ def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
     path = root / min(first.values())
     height, width = picture_info(path).size
     if width <= height:
-        raise UserError(f"{path} is {width} wide and {height} high, not a pair side by side; expected {EXPECTED}")
+        raise UserError(f"{path} is {width} wide and {height} high, not a pair side by side; expected {EXPECTED}{ALONE}")
     where = "the folder itself" if folders["train"] == "." else " ".join(folders.values())
     return Layout(f"pairs side by side in {where}", splits, cut=True, strangers=strangers)
 

@@ -188,7 +188,10 @@ def _unsigned(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TestData:
-    """The test pairs at crop size, uint8 or uint16 [n, H, W, C]; read once, at the end of a run."""
+    """The test pairs at crop size, uint8 or uint16 [n, H, W, C]; read once, at the end of a run.
+
+    Where the test has no targets, `targets` is of no rows, and so is that side of the batches.
+    """
 
     __test__ = False  # pytest: not a test
 
@@ -199,6 +202,11 @@ class TestData:
     def __len__(self) -> int:
         return len(self.sources)
 
+    @property
+    def paired(self) -> bool:
+        """Whether the test has targets."""
+        return len(self.targets) == len(self.sources)
+
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(source, target), float32 [n, C, H, W] in [-1, 1], in order; the last may be smaller."""
         for at in range(0, len(self), batch):
@@ -206,11 +214,11 @@ class TestData:
 
 
 def test_data(dataset: Dataset, config: DataConfig) -> TestData:
-    """Decode (or find decoded) the test pairs."""
+    """Decode (or find decoded) the test pairs, or its sources where it has no targets."""
     sources = decode(dataset, [record.source for record in dataset.test], dataset.source_channels, config.size,
                      load=False, title="test sources")
-    targets = decode(dataset, [record.target for record in dataset.test], dataset.target_channels, config.size,
-                     load=False, title="test targets")
+    there = [record.target for record in dataset.test if record.target is not None]
+    targets = decode(dataset, there, dataset.target_channels, config.size, load=False, title="test targets")
     return TestData(sources, targets, tuple(record.key for record in dataset.test))
 
 

@@ -32,6 +32,7 @@ from ugc.engine import evaluate
 from ugc.engine.card import write_card
 from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.environment import environment
+from ugc.engine.given import open_original
 from ugc.engine.inherit import check_source, take_over
 from ugc.engine.loop import Stopped, train
 from ugc.engine.pictures import in_batches, sheet, spread
@@ -68,12 +69,14 @@ class Run:
             raise UserError(f"batch {recipe.batch} cannot be shared by {rank.size()} processes: --set batch={rank.size()}, "
                             f"or another multiple")
         check_same(recipe, folder)
-        self.dataset: Dataset = open_dataset(recipe.data, recipe.seed)
-        channels = (self.dataset.source_channels, self.dataset.target_channels)
-        self.setting: Setting = recipe.setting(channels)
         kind = METHODS[recipe.method]
+        self.dataset: Dataset = open_dataset(recipe.data, recipe.seed, targets=not kind.imitates)
+        self.given = open_original(recipe, self.dataset)
+        out = self.dataset.target_channels or (self.given.net.config.out_channels if self.given else 0)
+        self.setting: Setting = recipe.setting((self.dataset.source_channels, out))
         self.method: Method = kind(kind.Config.parse(recipe.options, "options"), self.setting)
-        self.split: Split = split(self.dataset, recipe.data, recipe.seed, recipe.search.validation)
+        self.split: Split = split(self.dataset, recipe.data, recipe.seed, recipe.search.validation,
+                                  targets=not kind.imitates)
         self.cost = self.setting.cost_model(self.setting.config)
         self.budget = Budget.parse(recipe.budget, self.original_cost)
         self.budget.check_reachable(self.cost(self.cost.space.smallest))
@@ -91,21 +94,10 @@ class Run:
     @cached_property
     def original_cost(self) -> Cost:
         """What `40x` divides: the published net's cost at the run's size, or that of the net given as original."""
-        if self.given_original:
-            net, _ = load_net(self.given_original)
-            channels = (net.config.in_channels, net.config.out_channels)
-            if channels != (self.setting.config.in_channels, self.setting.config.out_channels):
-                raise UserError(f"--original {self.given_original}: takes {channels[0]} channels to {channels[1]}, the "
-                                f"data {self.setting.config.in_channels} to {self.setting.config.out_channels}")
-            net.check_size(self.setting.size)
-            return total(trace(net, None, self.setting.size))
+        if self.given:
+            return total(trace(self.given.net, None, self.setting.size))
         model = self.setting.cost_model(self.setting.family.original(self.setting.config))
         return model(model.space.largest)
-
-    @property
-    def given_original(self) -> Path | None:
-        """The folder of a saved net that stands for the original; None where it is trained, or left out."""
-        return None if self.recipe.original in ("train", "none") else Path(self.recipe.original)
 
     def steps(self, stage: str) -> int:
         return self.method.steps(stage, self.recipe.steps.model_dump())
@@ -160,13 +152,14 @@ class Run:
             write_split(self.folder, self.split)
             if self.source:
                 take_over(self.source, self.folder)
-            if self.given_original:
-                shutil.copytree(self.given_original, self.folder / "original", dirs_exist_ok=True)
+            if self.given:
+                shutil.copytree(Path(self.recipe.original), self.folder / "original", dirs_exist_ok=True)
             write_json(self.folder / "env.json", environment(self.setting.device.text))
             write_json(self.folder / "run.json", self.about())
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         counts = self.about()["counts"]
-        say(f"{self.dataset.name}: {counts['labelled']} pairs, {counts['unlabelled']} unlabelled sources, "
+        pairs = "" if self.method.imitates else f"{counts['labelled']} pairs, "
+        say(f"{self.dataset.name}: {pairs}{counts['unlabelled']} unlabelled sources, "
             f"{counts['validation']} held out, {counts['test']} for the test · {self.setting.device.text}")
         say(f"budget {self.budget.text}: at most {short(self.budget.limit)} {self.budget.key}; the original has "
             f"{short(self.budget.of(self.original_cost))}")
@@ -176,10 +169,11 @@ class Run:
         s = self.split
         counts = {"labelled": len(s.labelled), "unlabelled": len(s.unlabelled), "validation": len(s.validation),
                   "hidden": s.hidden, "test": len(self.dataset.test)}
-        return {"dataset": self.dataset.name, "notes": list(self.dataset.notes), "counts": counts,
-                "attribution": self.dataset.attribution, "stages": list(self.stages),
+        notes = [*self.dataset.notes, *(self.given.notes(self.setting.size) if self.given else [])]
+        return {"dataset": self.dataset.name, "notes": notes, "counts": counts,
+                "attribution": self.dataset.attribution, "stages": list(self.stages), "imitates": self.method.imitates,
                 "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit},
-                "channels": [self.dataset.source_channels, self.dataset.target_channels],
+                "channels": [self.setting.config.in_channels, self.setting.config.out_channels],
                 "from": str(self.source) if self.source else None}
 
     @property
@@ -197,9 +191,10 @@ class Run:
         with processes.one_first():  # a backbone may be downloaded
             phase: Phase = Gan(self.setting) if name == "original" else self.method.phase(name, self.inherited(name))
         if about := phase.about():
-            say(about["text"])
+            for topic in about.values():
+                say(topic["text"])
         if about and processes.lead():
-            write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), "distillation": about})
+            write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), **about})
         folder = self.stage(name)
         done = train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
               schedule=self.recipe.optimiser.schedule, log_every=self.recipe.log_every, grids=self.recipe.grids,
@@ -219,22 +214,27 @@ class Run:
         Checkpoints(folder).clear()
 
     def inherited(self, name: str) -> dict[str, Any]:
-        """What earlier stages left for a stage."""
+        """What earlier stages left for a stage, and the given original."""
+        left: dict[str, Any] = {"original": self.net("original")} if self.given else {}
         if name == "supernet":
-            return {}
-        left: dict[str, Any] = {"selection": self.selection()}
+            return left
+        left["selection"] = self.selection()
         if "supernet" in self.stages:
-            supernet, _ = load_net(self.folder / "supernet")
-            left["supernet"] = supernet.to(self.setting.device.device)
-            left["D"] = load_tensors(self.stage("supernet") / "D.safetensors")
+            left["supernet"] = self.net("supernet")
+            left |= {path.stem: load_tensors(path) for path in sorted(self.stage("supernet").glob("*.safetensors"))}
         return left
+
+    def net(self, role: str) -> Generator:
+        """A net that the run folder holds, in eval mode on the device."""
+        return load_net(self.folder / role)[0].to(self.setting.device.device)
 
     def calibration(self) -> torch.Tensor:
         return self.stream.calibration(CALIBRATION)
 
     def save(self, net: Generator, role: str) -> None:
         about = {"data": self.dataset.name, "attribution": self.dataset.attribution,
-                 "direction": self.recipe.data.direction, "recipe": digest(self.recipe.model_dump(mode="json"))}
+                 "direction": self.recipe.data.direction, "recipe": digest(self.recipe.model_dump(mode="json")),
+                 **({"original": self.given.origin} if self.given else {})}
         save_net(net, self.folder / role, self.recipe.family, role, self.setting.size, about)
 
     def grid(self, phase: Phase, path: Path) -> dict[str, float]:
@@ -260,14 +260,13 @@ class Run:
         """Choose G*, the deep and the wide teacher; leave `choice.json`, `pareto.json` and its plot. UGC Sec. 3.2."""
         config: SelectionConfig = self.recipe.search
         began = time.monotonic()
-        net = load_net(self.folder / "supernet")[0].to(self.setting.device.device)
-        score = SupernetScore(net, self.stream.validation()[: config.validation],
+        score = SupernetScore(self.net("supernet"), self.stream.validation()[: config.validation],
                               self.stream.calibration(config.recalibrate), self.setting.l_od(), config.score,
-                              self.setting.device)
-        folder = self.stage("search")
-        with progress("search", planned(config, len(self.cost.space.ladder()))) as bar:
+                              self.setting.device, self.net("original") if self.method.imitates else None)
+        folder, teachers = self.stage("search"), self.method.teachers
+        with progress("search", planned(config, len(self.cost.space.ladder()), teachers)) as bar:
             board = Scoreboard(folder / "candidates.jsonl", self.cost, score, bar)
-            chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed))
+            chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed), teachers)
         if not processes.lead():
             return
         self.write_choice(chosen, notes, board.rows)
@@ -279,8 +278,7 @@ class Run:
     def write_choice(self, chosen: Selection, notes: tuple[str, ...], rows: dict[str, Any]) -> None:
         """`choice.json`: the three architectures, their costs and scores, and what was clipped."""
         choice: dict[str, Any] = {"notes": list(notes)}
-        for role in ("student", "deep", "wide"):
-            arch = getattr(chosen, role)
+        for role, arch in chosen.archs.items():
             choice[role] = {"arch": arch.text, **vars(self.cost(arch)), "score": rows.get(arch.text, {}).get("score")}
             say(f"{role}: {short(choice[role]['macs_paper'])} macs_paper, {short(choice[role]['macs'])} macs, "
                 f"{short(choice[role]['params'])} params: {arch.text}")
@@ -297,7 +295,8 @@ class Run:
             return by_rule
         choice = read_json(self.stage("search") / "choice.json")
         space = self.cost.space
-        return Selection(*(space.parse(choice[role]["arch"]) for role in ("student", "deep", "wide")))
+        roles = [role for role in ("student", "deep", "wide") if role in choice]
+        return Selection(**{role: space.parse(choice[role]["arch"]) for role in roles})
 
     # ---- test ----
 
@@ -307,7 +306,8 @@ class Run:
         folders = {role: self.folder / role for role in roles if (self.folder / role / "config.json").exists()}
         began = time.monotonic()
         data = test_data(self.dataset, self.recipe.data)
-        metrics = evaluate.test(folders, data, self.setting.device.device, self.stage("test") / "samples", self.recipe.seed)
+        metrics = evaluate.test(folders, data, self.setting.device.device, self.stage("test") / "samples",
+                                self.recipe.seed, imitated="original" if self.method.imitates else None)
         if "original" not in folders:  # left out of this run: its cost is known all the same
             metrics["rows"] = {"original": vars(self.original_cost), **metrics["rows"]}
         write_json(self.folder / "metrics.json", metrics)

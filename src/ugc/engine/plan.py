@@ -26,11 +26,12 @@ def plan(run: Run) -> list[str]:
     space, trained = cost.space, recipe.steps.model_dump()
     original = run.original_cost
     counts = run.about()["counts"]
+    pairs = "" if run.method.imitates else f"{counts['labelled']} pairs, "
     lines = [
-        f"data     {run.dataset.name}: {counts['labelled']} pairs, {counts['unlabelled']} unlabelled, "
+        f"data     {run.dataset.name}: {pairs}{counts['unlabelled']} unlabelled, "
         f"{counts['validation']} held out, {counts['test']} test; {s.config.in_channels} -> {s.config.out_channels} "
         f"channels at {s.size[0]}x{s.size[1]}",
-        *(f"         {note}" for note in run.dataset.notes),
+        *(f"         {note}" for note in run.about()["notes"]),
         f"family   {recipe.family}, base {recipe.base}: {len(space):.3g} sub-networks",
         f"original {line(original)}",
         f"largest  {line(cost(space.largest))}",
@@ -61,6 +62,8 @@ def reckoned(run: Run, stage: str) -> float:
     with torch.device("meta"):
         judge = sum(p.numel() for p in PatchGAN(s.judged_channels, s.patch).parameters())
     judge_bytes = ADAM * judge + COPIES * width * 2 * batch * (s.patch.ndf or 0) * s.size[0] * s.size[1] / 4
+    if run.method.imitates:
+        judge_bytes = 0.0
     if stage == "original":
         return ADAM * run.original_cost.params + activations(None, original=True) + judge_bytes
     if stage == "supernet":
@@ -68,6 +71,8 @@ def reckoned(run: Run, stage: str) -> float:
     budget = run.budget
     student = max((a for a in space.ladder() if budget.holds(run.cost(a))), key=lambda a: run.cost(a).macs,
                   default=space.smallest)
+    if not run.method.teachers:
+        return ADAM * run.cost(student).params + activations(student)
     target = teacher_regions(space, lambda a: float(run.cost(a).macs_paper), student).target
     teacher = min(space.ladder(), key=lambda a: abs(run.cost(a).macs_paper - target))
     params = 2 * run.cost(teacher).params + run.cost(student).params

@@ -95,15 +95,16 @@ def _asked_and_done(record: Record) -> Html:
     labels = data.get("labels")
     share = f"{100 * labels:.3g} % of the pairs" if isinstance(labels, float | int) else plain(labels) if labels else ""
     limit = f", at most {si(budget['limit'])} {budget.get('key', '')}" if _is_number(budget.get("limit")) else ""
-    loss = _loss(record)
+    loss, warm = _loss(record), run.get("warm_start") or {}
     trained = [f"{name} {steps[name]:,}" for name in record.stages if _is_number(steps.get(name))]
     dataset = str(run.get("dataset") or plain(data.get("path") or ""))
     asked = definitions([
         ("data", ", ".join(filter(None, (dataset, _size(data.get("size")), form, str(data.get("direction") or ""))))),
-        ("labels", share),
+        ("labels", "none: it learns from the original’s pictures" if run.get("imitates") else share),
         ("budget", f"{budget.get('text') or recipe.get('budget') or ''}{limit}"),
         ("family", f"{recipe.get('family', '')}, base {recipe.get('base', '?')}" if recipe.get("family") else ""),
         ("method", str(recipe.get("method") or "")),
+        ("original", plain(recipe["original"]) if recipe.get("original") not in (None, "train", "none") else ""),
         ("steps", ", ".join(trained)),
         ("batch, seed", f"{recipe['batch']}, {recipe.get('seed', '?')}" if "batch" in recipe else ""),
     ])
@@ -117,6 +118,7 @@ def _asked_and_done(record: Record) -> Html:
         ("trained on", _counts(counts)),
         ("tested on", f"{counts['test']:,} images, read once" if _is_number(counts.get("test")) and record.metrics else ""),
         ("L_OD", str(loss.get("text") or "")),
+        ("warm start", str(warm.get("text") or "").removeprefix("warm start: ")),
         ("device", str(env.get("device") or recipe.get("device") or "")),
         ("versions", ", ".join(f"{k} {v}" for k, v in (versions or {}).items() if k in ("ugc", "torch", "python"))),
     ])
@@ -171,18 +173,23 @@ def _samples(record: Record) -> Html | None:
                                  else tag("span") for c in columns], class_="sample"))
     grid = tag("div", cards, class_="samples pair crisp" if small else "samples",
                style=f"--card:{card}px;--columns:{len(columns)}")
+    seen = "; what the original has seen is not known" if record.run.get("imitates") else ""
     return _section("Test images", f"{len(record.samples)} images of the test split, drawn at random, not picked. Nothing "
-                    "here was seen in training.", grid)
+                    f"here was seen in training{seen}.", grid)
 
 
 def _results(record: Record) -> Html | None:
     if not record.metrics.get("rows"):
         return None
     count = (record.run.get("counts") or {}).get("test")
+    truth = "the original’s pictures" if record.run.get("imitates") else "the test targets"
     lead = (f"Means over {count:,} test images, " if _is_number(count) else "On the test images, ") + (
         "one run with one seed: small differences between rows are not findings. A copy is the source as the answer; the "
-        "floor is what one half of the test targets scores against the other.")
-    return _section("The numbers", lead, tables.quality(record), tag("h3", "Cost of one image"), tables.cost(record),
+        f"floor is what one half of {truth} scores against the other.")
+    close, quality = tables.closeness(record), tables.quality(record)
+    own = markup(tag("h3", "Against the original’s pictures"), close) if close else None
+    theirs = markup(tag("h3", "Against the targets"), quality) if close and quality else quality
+    return _section("The numbers", lead, own, theirs, tag("h3", "Cost of one image"), tables.cost(record),
                     tables.protocol(record))
 
 
@@ -208,8 +215,9 @@ def _pareto(record: Record) -> Html | None:
     limit = budget.get("limit") if budget.get("key") == "macs_paper" and _is_number(budget.get("limit")) else None
     svg = inline_svg(pareto_svg(record.pareto, chosen, limit), "search score against macs_paper", LIGHT)
     score = SCORES.get(str((record.recipe.get("search") or {}).get("score")), "distance")
+    whose = "original’s" if record.run.get("imitates") else "largest net’s"
     lead = (f"All {len(record.pareto['rows']):,} nets that were scored on the supernet’s weights, before distillation. The "
-            f"score is the mean {score} to the largest net’s answers on held-out sources.")
+            f"score is the mean {score} to the {whose} answers on held-out sources.")
     return _section("Quality against cost", lead, tag("figure", svg, class_="wide pareto"))
 
 
@@ -224,7 +232,7 @@ def _training(record: Record) -> Html | None:
     if not parts:
         return None
     lead = ("Parts of the losses, weighted as they were summed, smoothed; the scale is logarithmic where they range far. "
-            "A: labelled pairs, U: unlabelled sources; r, s: random and smallest sub-network.")
+            "A: labelled pairs, U: unlabelled sources; l, r, s: largest, random and smallest sub-network.")
     return _section("Training", lead, parts)
 
 

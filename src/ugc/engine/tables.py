@@ -8,7 +8,7 @@ from typing import Any
 from ugc.engine.drawing import parse
 from ugc.engine.page import DASH, Html, flat, fold, markup, si, tag, three
 from ugc.engine.record import Record
-from ugc.metrics.protocols import Metric, ordered
+from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered
 
 Row = Mapping[str, Any]
 
@@ -38,6 +38,13 @@ def verdict(record: Record) -> Html | None:
         if original.get("macs_paper") and student.get("macs_paper"):
             parts.append(f" ({three(original['macs_paper'] / student['macs_paper'])} as the papers count)")
     key = next((m.name for m in ordered() if m.name in student), None)
+    close = next((m.name for m in ordered() if m.name + TO_ORIGINAL in student), None)
+    if close is not None:  # it was made to imitate
+        number = _value(close, student[close + TO_ORIGINAL], unit=True)
+        parts += [", agrees with the original’s pictures to ", tag("b", number)]
+        if close + TO_ORIGINAL in copy:
+            parts.append(f"; copying the source agrees to {_value(close, copy[close + TO_ORIGINAL])}")
+        return markup(*parts, ".")
     if key is None:
         return markup(*parts, ". It has not been measured on the test images yet.")
     parts += [", " if original.get("macs") else " ", "scores ", tag("b", _value(key, student[key], unit=True))]
@@ -65,17 +72,29 @@ def _value(key: str, value: float, unit: bool = False) -> str:
     return " ".join(filter(None, (number, units.get(key), WORDS.get(key, key)))) if unit else number
 
 
-def quality(record: Record) -> Html:
+def quality(record: Record) -> Html | None:
     """Nets by metric. The protocol of each metric is its column's tooltip and a line under the table."""
-    rows = _rows(record)
     known = {metric.name: metric for metric in ordered()}
-    others = {key for row in rows.values() for key in row} - known.keys() - COSTS.keys()
-    columns = [key for key in (*known, *sorted(others)) if any(key in row for row in rows.values())]
-    texts = {**{m.name: m.text for m in known.values()}, **((record.metrics.get("protocol") or {}).get("metrics") or {})}
+    others = {key for row in _rows(record).values() for key in row} - known.keys() - COSTS.keys()
+    return _by_metric(record, known, (*known, *sorted(key for key in others if not key.endswith(TO_ORIGINAL))))
+
+
+def closeness(record: Record) -> Html | None:
+    """Nets by metric, with the original's pictures in the targets' place; None where nothing was made to imitate it."""
+    known = {metric.name + TO_ORIGINAL: metric for metric in ordered()}
+    return _by_metric(record, known, known)
+
+
+def _by_metric(record: Record, known: Mapping[str, Metric], keys: Iterable[str]) -> Html | None:
+    rows = _rows(record)
+    columns = [key for key in keys if any(key in row for row in rows.values())]
+    if not columns:
+        return None
+    texts = {**{key: m.text for key, m in known.items()}, **((record.metrics.get("protocol") or {}).get("metrics") or {})}
     head = [tag("th", "net"), *(_metric_head(key, known.get(key), str(texts.get(key, ""))) for key in columns)]
-    body = [_row(name, [_number(row.get(key), DIGITS.get(key)) for key in columns])
+    body = [_row(name, [_number(row.get(key), DIGITS.get(key.removesuffix(TO_ORIGINAL))) for key in columns])
             for name, row in rows.items() if any(key in row for key in columns)]
-    notes = [tag("p", f"{WORDS.get(key, key)}: {texts[key]}.") for key in columns if texts.get(key)]
+    notes = [tag("p", f"{_word(key)}: {texts[key]}.") for key in columns if texts.get(key)]
     return markup(_table(head, body), tag("div", notes, class_="foot"))
 
 
@@ -139,7 +158,12 @@ def _rows(record: Record) -> dict[str, Row]:
 def _metric_head(key: str, metric: Metric | None, text: str) -> Html:
     arrow = {"higher": "↑ better", "lower": "↓ better"}.get(metric.better if metric else "", "")
     under = ", ".join(filter(None, (metric.unit if metric else "", arrow)))
-    return tag("th", WORDS.get(key, key), tag("span", under), title=text or None)
+    return tag("th", _word(key), tag("span", under), title=text or None)
+
+
+def _word(key: str) -> str:
+    """A metric as a column's head."""
+    return WORDS.get(key.removesuffix(TO_ORIGINAL), key)
 
 
 def _row(name: str, cells: Iterable[Html]) -> Html:

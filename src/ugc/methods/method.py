@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
@@ -25,6 +25,7 @@ from ugc.models.discriminators import PatchConfig, PatchGAN
 from ugc.models.generator import Generator, GeneratorConfig
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
+from ugc.nn.transfer import take_over
 from ugc.search.budget import Budget
 from ugc.training.player import OptimiserConfig, Player
 
@@ -58,8 +59,8 @@ class Phase(ABC):
     def nets(self) -> dict[str, Generator]:
         """The networks that the stage trains, by role, each with its own copy of the weights where it shares them."""
 
-    def about(self) -> dict[str, Any]:
-        """What people should know of this phase's losses, as plain data with a line of `text`; {} where nothing."""
+    def about(self) -> dict[str, dict[str, Any]]:
+        """What people should know of this phase, by topic (`distillation`): plain data with a line of `text`."""
         return {}
 
     def left(self) -> dict[str, Mapping[str, Tensor]]:
@@ -116,6 +117,17 @@ class Setting:
         """What a discriminator sees: source and image side by side."""
         return self.config.in_channels + self.config.out_channels
 
+    def supernet(self, original: Generator | None) -> tuple[Generator, dict[str, dict[str, Any]]]:
+        """The supernet that stage 1 begins with, and what to tell of it.
+
+        Fresh weights; where there is a saved net to begin with, every layer of it that fits the largest sub-network.
+        """
+        net = self.generator(self.config, "supernet")
+        if original is None:
+            return net, {}
+        taken = take_over(net, original, self.size)
+        return net, {"warm_start": {"text": taken.text, **asdict(taken)}}
+
     def player(self, net: N) -> Player[N]:
         return Player(net.train(), self.optimiser, self.device)
 
@@ -135,21 +147,32 @@ def _cost_model(family: type[Generator], config: GeneratorConfig, size: tuple[in
 
 @dataclass(frozen=True)
 class Selection:
-    """What a search leaves: the student and its two teachers."""
+    """What a search leaves: the student, and its two teachers where the method searches them."""
 
     student: Arch
-    deep: Arch
-    wide: Arch
+    deep: Arch | None = None
+    wide: Arch | None = None
+
+    @property
+    def archs(self) -> dict[str, Arch]:
+        """role -> architecture, of those that there are."""
+        found = {"student": self.student, "deep": self.deep, "wide": self.wide}
+        return {role: arch for role, arch in found.items() if arch is not None}
 
 
 class Method(ABC):
     """A way from data to a net within a budget.
 
     stages: in order, of `original supernet search distill`. train stages have a phase; `search` has none.
+    imitates: it learns from the pictures of a given original, needs no target and is handed none, and is scored and
+    tested against these pictures.
+    teachers: whether the search looks for a deep and a wide teacher, too.
     """
 
     Config: ClassVar[type[Config]]
     name: ClassVar[str]
+    imitates: ClassVar[bool] = False
+    teachers: ClassVar[bool] = True
 
     def __init__(self, config: Any, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -166,7 +189,8 @@ class Method(ABC):
 
     @abstractmethod
     def phase(self, stage: str, inherited: Mapping[str, Any]) -> Phase:
-        """The phase of a training stage, with what earlier stages left (`supernet`, `D`, `selection`)."""
+        """The phase of a training stage, with what earlier stages left (`supernet`, `D`, `selection`) and the given
+        `original`, where there is one: a net in eval mode on the device."""
 
     def select_by_rule(self, budget: Budget) -> Selection | None:
         """Architectures that this method fixes without a search; None where it searches."""

@@ -2,8 +2,9 @@
 
     score(a) = mean over v in V of L_OD(G_l(v), G_a(v))        V: held-out sources that no stage trains on
 
-The paper does not say its score; this one needs no label and never sees the test split. The largest net's looks at V
-are computed once. Every candidate is a shrunk copy, its batch norm recalibrated.
+The paper does not say its score; this one needs no label and never sees the test split. A method that imitates an
+original has that net in the place of G_l. The reference's looks at V are computed once. Every candidate is a shrunk copy,
+its batch norm recalibrated.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ CACHE = 2 << 30  # bytes of looks at V that are kept; beyond it they are made ag
 class SelectionConfig(SearchConfig):
     """validation: images of V (at most 10 % of U). recalibrate: sources for batch norm. random: nets drawn for the front.
 
-    score: `l_od` (default), or `l1` or `ssim` to the largest net's pictures.
+    score: `l_od` (default), or `l1` or `ssim`, to the pictures of the largest net (of the original that is imitated).
     student: an arch's text, such as a point of the front: taken as G* instead of a search for it.
     """
 
@@ -58,15 +59,16 @@ class SupernetScore:
     Args:
         supernet: trained, on the device.
         v: [V, C, H, W] held-out sources; calibration: [n, C, H, W] training sources without augmentation.
+        reference: whose pictures a candidate's are compared with; None: the largest member's.
     """
 
     def __init__(self, supernet: Generator, v: Tensor, calibration: Tensor, l_od: OutputDistillation,
-                 kind: str, device: Device) -> None:
+                 kind: str, device: Device, reference: Generator | None = None) -> None:
         self.supernet, self.l_od, self.kind, self.device = supernet.eval(), l_od, kind, device
         self.v = v.split(CHUNK)
         self.calibration = calibration.split(CHUNK)
-        largest = self.member(supernet.space.largest)
-        self.pictures = [self.run(largest, chunk) for chunk in self.v]
+        teacher = reference or self.member(supernet.space.largest)
+        self.pictures = [self.run(teacher, chunk) for chunk in self.v]
         first = self.look(self.pictures[0])
         size = sum(t.numel() * 4 for t in (first.image, first.moments.mu, first.moments.second, *first.grams)
                    ) + (first.feature.numel() * 4 if first.feature is not None else 0)
@@ -157,14 +159,18 @@ class Scoreboard:
         self(list(archs))
 
 
-def planned(config: SelectionConfig, ladder: int) -> int:
+def planned(config: SelectionConfig, ladder: int, teachers: bool = True) -> int:
     """About how many scores `select` asks for."""
     each = config.population * (config.generations + 1)
-    return 3 * each + ladder + config.random
+    return (3 if teachers else 1) * each + ladder + config.random
 
 
-def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Clock) -> tuple[Selection, tuple[str, ...]]:
+def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Clock, teachers: bool = True
+           ) -> tuple[Selection, tuple[str, ...]]:
     """Search G*, then its teachers, then score the uniform ladder and random nets for the front. UGC Sec. 3.2.
+
+    Args:
+        teachers: False for a method that has none.
 
     Returns:
         The selection, and sentences on what was clipped.
@@ -186,16 +192,23 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
         board.all("student", [student])
     else:
         student = board.search("student", Region(space, limited, 0.0, budget.limit), config, clock)
-    regions = teacher_regions(space, macs_paper, student)
+    found, notes = _teachers(board, student, config, clock) if teachers else ({}, ())
+    board.all("ladder", space.ladder())
+    rng = clock.rng("random nets of the front")
+    board.all("random", [spread(space, macs_paper, rng) for _ in range(config.random)])
+    return Selection(student, **found), notes
+
+
+def _teachers(board: Scoreboard, student: Arch, config: SelectionConfig, clock: Clock
+              ) -> tuple[dict[str, Arch], tuple[str, ...]]:
+    """The deep and the wide teacher of a student, and what was clipped."""
+    regions = teacher_regions(board.cost.space, lambda a: float(board.cost(a).macs_paper), student)
     notes, found = regions.notes, {}
     for role, asked in (("deep", regions.deep), ("wide", regions.wide)):
         region = asked.widened(clock.rng(f"window/{role}"))
         if region.low < asked.low:
             notes = (*notes, f"{role} teacher: no net within 5 % of the cost aimed at; the window was widened")
         found[role] = board.search(role, region, config, clock)
-    board.all("ladder", space.ladder())
-    rng = clock.rng("random nets of the front")
-    board.all("random", [spread(space, macs_paper, rng) for _ in range(config.random)])
     if found["deep"] == found["wide"]:
         notes = (*notes, "the deep and the wide teacher are the same net: the space offers no two of that cost")
-    return Selection(student, **found), notes
+    return found, notes

@@ -57,8 +57,8 @@ class UgcConfig(Config):
 class Supernet(Phase):
     """Stage 1, semi-supervised architecture search: the largest net learns from pairs, the others from it."""
 
-    def __init__(self, config: UgcConfig, setting: Setting) -> None:
-        net = setting.generator(setting.config, "supernet")
+    def __init__(self, config: UgcConfig, setting: Setting, original: Generator | None = None) -> None:
+        net, self.began = setting.supernet(original)
         self.G, self.D = setting.player(net), setting.player(setting.discriminator("supernet/D"))
         self.players = {"G": self.G, "D": self.D}
         self.config, self.space = config, net.space
@@ -88,8 +88,8 @@ class Supernet(Phase):
         self.G.learn(sandwich())
         return losses
 
-    def about(self) -> dict[str, Any]:
-        return self.L_OD.about
+    def about(self) -> dict[str, dict[str, Any]]:
+        return {"distillation": self.L_OD.about, **self.began}
 
     def left(self) -> dict[str, Mapping[str, Tensor]]:
         return {"D": self.D.net.state_dict()}
@@ -211,8 +211,8 @@ class Distill(Phase):
         players = {"student": self.student, **{f"{k}_teacher": T for k, T in self.T.items()}}
         return {name: p.net for name, p in players.items()}
 
-    def about(self) -> dict[str, Any]:
-        return self.L_OD.about
+    def about(self) -> dict[str, dict[str, Any]]:
+        return {"distillation": self.L_OD.about}
 
     def extra(self) -> dict[str, Tensor]:
         return dict(self.D_EMA)
@@ -238,11 +238,14 @@ class Ugc(Method):
         return "student"
 
     def phase(self, stage: str, inherited: Mapping[str, Any]) -> Phase:
-        """Algorithm 1. Stage 2 inherits all three nets from the supernet and every D from stage 1's."""
+        """Algorithm 1. Stage 2 inherits all three nets from the supernet and every D from stage 1's.
+
+        A given original is where the supernet begins; the paper trains its own.
+        """
         if stage == "supernet":
-            return Supernet(self.config, self.setting)
+            return Supernet(self.config, self.setting, inherited.get("original"))
         chosen: Selection = inherited["selection"]
-        archs = {"student": chosen.student, "deep": chosen.deep, "wide": chosen.wide}
+        archs = chosen.archs
         if self.config.nas:
             nets = {role: shrink(inherited["supernet"], arch) for role, arch in archs.items()}
         else:

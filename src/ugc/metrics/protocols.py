@@ -47,6 +47,7 @@ class Metric:
 
 METRICS: Registry[Metric] = Registry("metric", "ugc.metrics")
 
+TO_ORIGINAL = "_to_original"  # behind a metric's name: the original's picture in the target's place
 ORDER = ("psnr", "ssim", "l1", "ink_iou", "kd_efflite0", "fd_efflite0")  # of rows and tables; others follow by name
 
 
