@@ -220,3 +220,11 @@ def test_a_unet_with_batch_norm_is_compressed_too(tiny_run_unet, ugc, command, p
     assert "warm start: 10 of 26 convolutions" in told.err
     student = of(tmp_path / "run/student/config.json")
     assert student["family"] == "pix2pix-unet" and student["config"]["levels"] == 5 and student["config"]["norm"] == "batch"
+
+
+def test_its_card_says_whom_it_imitates(whole, tiny_run):
+    text = (whole / "student/README.md").read_text(encoding="utf-8")
+    for words in ("method `from-teacher`, the original's pictures of 17 sources", "PSNR to the original", "psnr_to_original",
+                  "warm start: 6 of 50", f"a net of {of(tiny_run / 'original/config.json')['data']}."):
+        assert words in text, words
+    assert "labelled pairs" not in text

@@ -16,7 +16,7 @@ from ugc.engine.page import DASH, si, three
 from ugc.engine.record import Record, Row
 from ugc.engine.tables import DIGITS, NAMES, WORDS
 from ugc.export.formats import OWN
-from ugc.metrics.protocols import Metric, ordered
+from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
 
 FEW = 2048  # test images; below it distances between sets are mostly chance
 COUNTS = ("params", "macs", "macs_paper")
@@ -98,14 +98,14 @@ independent implementation of it.
 def write_card(folder: Path, role: str) -> None:
     """Write RUN/ROLE/README.md; nothing where the net was not saved, or not measured."""
     record = Record(folder)
-    if record.nets.get(role) and any(metric.name in record.row(role) for metric in ordered()):
+    if record.nets.get(role) and any(metric.name in record.row(role) for metric in (*ordered(), *to_original())):
         write_text(folder / role / "README.md", card(record, role))
 
 
 def card(record: Record, role: str) -> str:
     """The card's text, YAML and Markdown."""
     net, row = record.nets[role], record.row(role)
-    measured = [metric for metric in ordered() if metric.name in row]
+    measured = [metric for metric in (*ordered(), *to_original()) if metric.name in row]
     family, data = str(net.get("family")), str(record.run.get("dataset") or net.get("data") or "own pictures")
     config = net.get("config") or {}
     size = "x".join(map(str, net.get("size") or []))
@@ -122,8 +122,18 @@ def card(record: Record, role: str) -> str:
         shapes=f"[N, {config.get('in_channels', 3)}, H, W] -> [N, {config.get('out_channels', 3)}, H, W]",
         macs=si(row["macs"]), params=f"{int(row['params']):,}", ratio=_ratio(record, role),
         table=_table(record, role, measured), protocol=_list(_protocol(record, measured)), made=_list(_made(record, net)),
-        attribution=str(net.get("attribution") or OWN).rstrip(".") + ".",
+        attribution=_attribution(net),
         limits=_list(_limits(record, row, measured, size, str(config.get("norm")))))
+
+
+def _attribution(net: Row) -> str:
+    """The line of the data, and that of the net's that it was made from."""
+    given = net.get("original") or {}
+    texts = [str(net.get("attribution") or OWN)]
+    if given:
+        texts.append(f"The original was given: a net of {given.get('data') or 'unknown data'}. "
+                     f"{given.get('attribution') or ''}")
+    return " ".join(text.rstrip(". ") + "." for text in texts)
 
 
 def _ratio(record: Record, role: str) -> str:
@@ -134,7 +144,12 @@ def _ratio(record: Record, role: str) -> str:
 
 
 def _name(metric: Metric) -> str:
-    return ", ".join(filter(None, (WORDS.get(metric.name, metric.name), metric.unit)))
+    return ", ".join(filter(None, (_word(metric), metric.unit)))
+
+
+def _word(metric: Metric) -> str:
+    plain = metric.name.removesuffix(TO_ORIGINAL)
+    return WORDS.get(plain, plain) + (" to the original" if plain != metric.name else "")
 
 
 def _table(record: Record, role: str, measured: Sequence[Metric]) -> str:
@@ -144,7 +159,8 @@ def _table(record: Record, role: str, measured: Sequence[Metric]) -> str:
     for name in dict.fromkeys(("original", role, "copy", "floor")):
         if row := record.row(name):
             label = f"**{NAMES.get(name, name)}**" if name == role else NAMES.get(name, name)
-            quality = [f"{row[m.name]:,.{DIGITS.get(m.name, 3)}f}" if m.name in row else DASH for m in measured]
+            digits = [DIGITS.get(m.name.removesuffix(TO_ORIGINAL), 3) for m in measured]
+            quality = [f"{row[m.name]:,.{n}f}" if m.name in row else DASH for m, n in zip(measured, digits)]
             lines.append([label, *quality, *(f"{int(row[key]):,}" if key in row else DASH for key in COUNTS)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -155,7 +171,7 @@ def _protocol(record: Record, measured: Sequence[Metric]) -> Iterable[str]:
     texts = about.get("metrics") or {}
     size = "x".join(map(str, about.get("size") or []))
     yield f"{about.get('test_images', 0):,} test images at {size}, read once, at the end; one run, seed {about.get('seed')}"
-    yield from (f"{WORDS.get(m.name, m.name)} (`{m.name}`): {texts.get(m.name, m.text)}" for m in measured)
+    yield from (f"{_word(m)} (`{m.name}`): {texts.get(m.name, m.text)}" for m in measured)
     if about.get("extractor"):
         yield f"features: {about['extractor']}, weights sha256 `{str(about.get('weights_sha256'))[:16]}`"
     yield from (f"{name}: {about[name]}" for name in ("copy", "floor") if about.get(name))
@@ -167,16 +183,18 @@ def _made(record: Record, net: Row) -> Iterable[str]:
     """Method, data, budget, steps, losses, versions: what is known of them."""
     recipe, run, env = record.recipe, record.run, record.env
     counts, budget = run.get("counts") or {}, run.get("budget") or {}
-    yield (f"method `{recipe.get('method')}`, {counts.get('labelled', 0):,} labelled pairs and "
-           f"{counts.get('unlabelled', 0):,} sources without a target, {net.get('direction') or 'AtoB'}")
+    seen = "the original's pictures of" if run.get("imitates") else f"{counts.get('labelled', 0):,} labelled pairs and"
+    yield (f"method `{recipe.get('method')}`, {seen} {counts.get('unlabelled', 0):,} sources without a target, "
+           f"{net.get('direction') or 'AtoB'}")
     if budget:
         yield f"budget {_code(str(budget.get('text')))}: at most {si(budget.get('limit', 0))} {budget.get('key')}"
     steps = recipe.get("steps") or {}
     taken = " · ".join(f"{stage} {steps[stage]:,}" for stage in record.stages if stage in steps)
     if taken:
         yield f"steps: {taken}; batch {recipe.get('batch')}"
-    if text := (run.get("distillation") or {}).get("text"):
-        yield str(text)
+    for topic in ("distillation", "warm_start"):
+        if text := (run.get(topic) or {}).get("text"):
+            yield str(text)
     versions = env.get("versions") or {}
     yield ", ".join(filter(None, (
         f"ugc {net.get('ugc')}", f"commit {env['commit']}" if env.get("commit") else "",

@@ -24,7 +24,7 @@ from ugc.data.pictures import write_picture
 from ugc.data.stream import TestData
 from ugc.export.saved import load_net
 from ugc.metrics.features import Extractor
-from ugc.metrics.protocols import TO_ORIGINAL, evaluate, floor, ordered
+from ugc.metrics.protocols import TO_ORIGINAL, evaluate, floor, ordered, to_original
 from ugc.models.generator import Generator
 from ugc.nn.cost import total, trace
 
@@ -80,7 +80,7 @@ def test(folders: Mapping[str, Path], data: TestData, device: torch.device, samp
         others = {role: net for role, net in nets.items() if role != imitated}
         found = scores(others, Imitated(data, nets[imitated].to(device), device), device, extractor)
         _merge(rows, {role: {key + TO_ORIGINAL: value for key, value in row.items()} for role, row in found.items()})
-        texts |= {m.name + TO_ORIGINAL: f"{m.text}, the original's picture in the target's place" for m in ordered()}
+        texts |= {m.name: m.text for m in to_original()}
     for role, net in nets.items():
         rows[role] |= vars(total(trace(net, None, data.sources.shape[1:3])))
         rows[role]["latency_ms"] = latency(net, data.sources.shape[1:3])

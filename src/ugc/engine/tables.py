@@ -8,7 +8,7 @@ from typing import Any
 from ugc.engine.drawing import parse
 from ugc.engine.page import DASH, Html, flat, fold, markup, si, tag, three
 from ugc.engine.record import Record
-from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered
+from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
 
 Row = Mapping[str, Any]
 
@@ -81,7 +81,7 @@ def quality(record: Record) -> Html | None:
 
 def closeness(record: Record) -> Html | None:
     """Nets by metric, with the original's pictures in the targets' place; None where nothing was made to imitate it."""
-    known = {metric.name + TO_ORIGINAL: metric for metric in ordered()}
+    known = {metric.name: metric for metric in to_original()}
     return _by_metric(record, known, known)
 
 

@@ -11,7 +11,7 @@ beside `copy` (the source as the answer) and `floor`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -54,6 +54,12 @@ ORDER = ("psnr", "ssim", "l1", "ink_iou", "kd_efflite0", "fd_efflite0")  # of ro
 def ordered() -> list[Metric]:
     """All metrics in the order of tables."""
     return sorted((metric for _, metric in METRICS.items()), key=lambda m: (*(m.name != o for o in ORDER), m.name))
+
+
+def to_original() -> list[Metric]:
+    """The same metrics with the original's picture in the target's place, under names of their own."""
+    return [replace(m, name=m.name + TO_ORIGINAL, text=f"{m.text}, the original's picture in the target's place")
+            for m in ordered()]
 
 
 def kd_efflite0(a: Features, b: Features) -> float:
