@@ -42,7 +42,7 @@ class Given:
 
     def notes(self, size: tuple[int, int]) -> list[str]:
         """Sentences on its use at `size` (H, W)."""
-        trained = tuple(self.about["size"])
+        trained = tuple(self.about.get("size", size))
         if trained == size:
             return []
         return [f"The original was trained at {text_of(trained)} and is used at {text_of(size)} here."]
@@ -82,7 +82,7 @@ def like_original(folder: Path, family: str | None) -> dict[str, Any]:
     """
     net, about = load_net(folder)
     config = net.config
-    fields: dict[str, Any] = {"base": -(-config.base // 8) * 8, "data": {"size": about["size"]}}
+    fields: dict[str, Any] = {"base": -(-config.base // 8) * 8, "data": {"size": about["size"]} if "size" in about else {}}
     if family in (None, about["family"]):
         kind = FAMILIES[about["family"]]
         own = kind.Config()  # what a supernet has of its own: the original's differs, or is about the search space

@@ -52,7 +52,7 @@ def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
                         f"RUN/student") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{folder / 'config.json'} cannot be read: {error}") from None
-    kinds = {"family": str, "config": dict, "format": int, "size": list}
+    kinds = {"family": str, "config": dict, "format": int}
     known = isinstance(config, dict) and all(isinstance(config.get(key), kind) for key, kind in kinds.items())
     if not known or config["format"] > FORMAT:
         raise UserError(f"{folder / 'config.json'} is not of a net that this version ({__version__}) can read")
