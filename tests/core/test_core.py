@@ -1,7 +1,11 @@
 """Floor 0: settings, clock, images, files, log, registry, device."""
 
+import errno
 import json
 import os
+import resource
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,7 @@ from ugc.core import files
 from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.core.device import choose, exact
-from ugc.core.errors import UserError, near
+from ugc.core.errors import UserError, near, of_system, out_of_memory
 from ugc.core.images import from_unit, to_channels, to_unit
 from ugc.core.log import JsonLog, progress, read_log
 from ugc.core.registry import Registry
@@ -154,6 +158,54 @@ def test_atomic_replaces_whole_or_not_at_all(tmp_path):
         file.write(b"other")
         raise ValueError("stop")
     assert path.read_bytes() == b"one" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    """Where nothing more fits: /dev/full, and a rename that is refused."""
+    with pytest.raises(OSError, match="No space left") as error:
+        files.append(Path("/dev/full"), "x" * 10_000)
+    assert error.value.filename == "/dev/full"
+
+    def refuse(*_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="quota") as error:
+        files.write_text(tmp_path / "a", "x")
+    assert error.value.filename == str(tmp_path / "a") and not list(tmp_path.iterdir())
+    assert of_system(error.value) == f"{tmp_path / 'a'}: Disk quota exceeded; make room and run the same command again"
+
+
+def test_what_is_appended_is_whole_or_absent(tmp_path):
+    path = tmp_path / "log"
+    files.append(path, "one\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            files.append(path, "x" * 20_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "one\n"
+
+
+def test_errors_of_the_system_are_sentences_and_others_are_not(tmp_path):
+    with pytest.raises(shutil.Error) as error:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "gone").symlink_to("nowhere")
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert of_system(error.value).startswith(f"{tmp_path / 'b/gone'}: cannot be copied")
+    assert of_system(OSError("broken stream")) is None
+    assert out_of_memory(MemoryError()) and out_of_memory(RuntimeError("CUDA out of memory. Tried ..."))
+    assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory")) and not out_of_memory(RuntimeError("x"))
+
+
+def test_damaged_json_is_named(tmp_path):
+    for content in (b"{", b"\xff", b"[" * 100_000, b""):
+        (tmp_path / "a").write_bytes(content)
+        with pytest.raises(UserError, match="a is damaged: it holds no JSON") as error:
+            files.read_json(tmp_path / "a")
+        assert "\n" not in str(error.value)
 
 
 def test_atomic_files_have_the_users_permissions(tmp_path):

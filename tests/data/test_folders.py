@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def pairs(folder: Path, *sources: np.ndarray) -> None:
         (folder / "A").mkdir(exist_ok=True)
         (folder / "B").mkdir(exist_ok=True)
         write_picture(folder / "A" / f"{i}.png", source)
-        write_picture(folder / "B" / f"{i}.png", np.zeros((8, 12, 1), np.uint8))
+        write_picture(folder / "B" / f"{i}.png", np.zeros((*source.shape[:2], 1), np.uint8))
 
 
 def flat(value: int, channels: int, dtype: type = np.uint8, size: tuple[int, int] = (8, 12)) -> np.ndarray:
@@ -67,6 +68,41 @@ def test_mixed_sizes_are_resized(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     assert {p.shape for p in sources(dataset)} == {(8, 12, 3)}
     assert "2 sizes" in " ".join(dataset.notes)
+
+
+@pytest.mark.parametrize(("target", "fits"), [((30, 20), True), ((60, 40), True), ((15, 10), True), ((30, 21), True),
+                                             ((30, 24), False), ((20, 30), False)])
+def test_the_sides_of_a_pair_may_differ_in_scale_but_not_in_proportions(target: tuple[int, int], fits: bool,
+                                                                         tmp_path: Path) -> None:
+    pairs(tmp_path, *[flat(8, 3, size=(30, 20))] * 3)
+    for i in (1, 2):
+        write_picture(tmp_path / "B" / f"{i}.png", flat(0, 1, size=target))
+    if fits:
+        assert {p.shape for p in sources(opened(tmp_path))} == {(8, 12, 3)}
+    else:
+        with pytest.raises(UserError, match=r"A/1\.png is 30x20 and its target B/1\.png is .*\(and 1 more\)"):
+            opened(tmp_path)
+
+
+def test_every_picture_side_by_side_is_looked_at(tmp_path: Path) -> None:
+    for i, size in enumerate([(8, 16), (8, 16), (8, 8), (9, 3)]):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        write_picture(tmp_path / "train" / f"{i}.png", flat(0, 3, size=size))
+    with pytest.raises(UserError, match=r"2\.png is 8 wide and 8 high, not a pair side by side \(and 1 more\)"):
+        opened(tmp_path)
+
+
+def test_names_that_would_break_a_list_of_names_are_said(tmp_path: Path) -> None:
+    pairs(tmp_path, flat(7, 3), flat(8, 3))
+    for name in ("two\nlines.png", os.fsdecode(b"\xff.png")):
+        write_picture(tmp_path / "A" / name, flat(7, 3))
+        with pytest.raises(UserError, match="rename it") as error:
+            opened(tmp_path)
+        assert "\n" not in str(error.value)
+        (tmp_path / "A" / name).unlink()
+    pairs(tmp_path, flat(7, 3), flat(8, 3), flat(8, 3))
+    (tmp_path / "A" / "2.png").rename(tmp_path / "A" / "写真\u3000二.png")
+    assert "写真\u3000二" in {r.key for r in opened(tmp_path).train}
 
 
 def test_load_sizes_scale_with_the_crop(tmp_path: Path) -> None:

@@ -93,6 +93,29 @@ def test_palettes_and_planes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(tmp_path / "planes.tif"), planes)
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_grey_tiff_of_either_byte_order_turned(order: str, orientation: int, tmp_path: Path) -> None:
+    """16 bits of the other byte order stay 16 bits; a turned file is not read with its sides swapped."""
+    for dtype in (np.uint8, np.uint16):
+        grey = noise(1, dtype)[:, :, 0]
+        tifffile.imwrite(tmp_path / "x.tif", grey, byteorder=order, extratags=[(274, "H", 1, orientation, True)])
+        back = read_picture(tmp_path / "x.tif")
+        assert back.dtype == dtype
+        np.testing.assert_array_equal(back[:, :, 0], grey if orientation == 1 else np.rot90(grey, -1))
+
+
+def test_only_the_content_counts(tmp_path: Path) -> None:
+    """A 16-bit colour TIFF under another name is read; a format of a printer, which Pillow hands to a program, is not."""
+    tifffile.imwrite(tmp_path / "x.tif", noise(3, np.uint16), photometric="rgb")
+    (tmp_path / "x.tif").rename(tmp_path / "x.png")
+    assert read_picture(tmp_path / "x.png").dtype == np.uint16
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    with pytest.raises(UserError, match="its content is no PNG"):
+        picture_info(tmp_path / "x.png")
+
+
 def test_floating_point_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 4), np.float32))
     with pytest.raises(UserError, match="expected 8 or 16 bits"):

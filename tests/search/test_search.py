@@ -19,6 +19,7 @@ from ugc.search.teachers import least_depth, teacher_regions
 WIDTHS = tuple(range(8, 65, 8))
 SPACE = SearchSpace((*(Choice(f"w{i}", WIDTHS) for i in range(6)), *(Choice(f"d.s{i}", (0, 1, 2)) for i in range(4))))
 ORIGINAL = Cost(params=11_000_000, macs=50 * 10**9, macs_paper=56 * 10**9)
+LARGEST = Cost(10**7, 57 * 10**9, 57 * 10**9)
 
 
 @lru_cache(None)
@@ -63,16 +64,19 @@ def test_a_budget_holds_up_to_its_limit():
     budget = Budget.parse("macs_paper=1.5G", ORIGINAL)
     assert budget.holds(Cost(10**9, 10**12, 1_500_000_000)) and not budget.holds(Cost(0, 0, 1_500_000_001))
     assert budget.of(Cost(1, 2, 3)) == 3.0
-    budget.check_reachable(Cost(1, 1, 1))
-    with pytest.raises(UserError, match=r"1\.5G macs_paper is out of reach: the smallest sub-network has 1\.6G"):
-        budget.check_reachable(Cost(1, 1, 1_600_000_000))
+    budget.check_reachable(Cost(1, 1, 1), LARGEST)
+    with pytest.raises(UserError, match=r"1\.5G macs_paper is out of reach: the smallest .* has 1\.6G, the largest 57G"):
+        budget.check_reachable(Cost(1, 1, 1_600_000_000), LARGEST)
+    for text in ("57G", "macs_paper=57G", "0.9x"):
+        with pytest.raises(UserError, match=r"leaves nothing to compress: the smallest .* has 1\.6G, the largest 57G"):
+            Budget.parse(text, ORIGINAL).check_reachable(Cost(1, 1_600_000_000, 1_600_000_000), LARGEST)
 
 
 @pytest.mark.parametrize("text, way", [
     ("40x", "ask for at most 35x"), ("macs_paper=1.4G", "raise the budget or lower --base")])
 def test_what_to_do_about_a_budget_out_of_reach(text, way):
     with pytest.raises(UserError, match=f"{way}$"):  # 56 G / 1.6 G = 35
-        Budget.parse(text, ORIGINAL).check_reachable(Cost(1, 1, 1_600_000_000))
+        Budget.parse(text, ORIGINAL).check_reachable(Cost(1, 1, 1_600_000_000), LARGEST)
 
 
 def test_short():

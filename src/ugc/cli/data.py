@@ -1,17 +1,19 @@
-"""`ugc data`: write a data set as a plain folder."""
+"""`ugc data`: write a data set as a plain folder; check a folder of pictures."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ugc.cli.parser import Parser
+from ugc.core.errors import UserError
 
 if TYPE_CHECKING:
     from ugc.data.dataset import Dataset
 
-HELP = "write a data set as a folder, or fetch one"
+HELP = "write a data set as a folder, fetch one, or check a folder"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +25,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     for side in ("source", "target"):
         fonts.add_argument(f"--weight-{side}", type=float, help="weight of a variable font, such as 400")
         fonts.add_argument(f"--index-{side}", type=int, default=0, help="which font of a collection (.ttc)")
+    checked = sets.add_parser("check", allow_abbrev=False, help="what a folder holds, and all that is wrong with it")
+    checked.add_argument("folder", metavar="DIR")
+    checked.add_argument("--json", action="store_true")
+    checked.set_defaults(make=check_folder)
     for one in (glyphs, fonts):
         one.add_argument("--size", default="256")
         one.add_argument("--out", required=True, metavar="DIR")
@@ -51,6 +57,16 @@ def write_fonts(options: argparse.Namespace) -> None:
     write(font_dataset(Path(options.source), Path(options.target), weight_source=options.weight_source,
                        weight_target=options.weight_target, index_source=options.index_source,
                        index_target=options.index_target), options)
+
+
+def check_folder(options: argparse.Namespace) -> None:
+    """Exit status 2 when a run would end with an error of the data; all that was found is printed before."""
+    from ugc.data.check import check
+
+    report = check(options.folder)
+    print(json.dumps(report.plain(), ensure_ascii=False) if options.json else "\n".join(report.lines()))
+    if report.error:
+        raise UserError(report.error)
 
 
 def write(dataset: Dataset, options: argparse.Namespace) -> None:

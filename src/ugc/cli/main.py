@@ -6,6 +6,7 @@ that Python keeps for itself has an underscore in its file's name: `import_.py`.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,7 +14,7 @@ from keyword import iskeyword
 from types import ModuleType
 
 from ugc.cli.parser import ELSEWHERE, Parser
-from ugc.core.errors import LostError, UserError
+from ugc.core.errors import LostError, UserError, near, of_system, out_of_memory
 from ugc.core.rank import local_rank
 from ugc.version import __version__
 
@@ -37,6 +38,14 @@ def parser() -> Parser:
     return top
 
 
+def chosen(top: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.ArgumentParser:
+    """The parser of the verb (and of what is below it) that a command line chose."""
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction) and getattr(options, action.dest, None) in action.choices:
+            return chosen(action.choices[getattr(options, action.dest)], options)
+    return top
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status (2 for what the user can mend, 130 when interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -44,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for word in words:  # before the parser, which tells of a missing --out first
         if (name := word.partition("=")[0]) in ELSEWHERE:
             top.error(name)
-    options = top.parse_args(words)
+    options, odd = top.parse_known_args(words)
+    if odd:
+        verb = chosen(top, options)
+        flag, known = odd[0].partition("=")[0], [word for word in verb._option_string_actions if word.startswith("--")]
+        verb.error(f"there is no option {flag}: {near(flag, known)}" if flag.startswith("-") else f"what is {flag!r} for?")
     try:
         file_of(options.verb).execute(options)
     except UserError as error:
@@ -56,6 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if (sentence := of_system(error)) is None:
+            raise
+        print(f"ugc: {sentence}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        print("ugc: the memory of this machine is too small for that: choose a smaller --size, --base or --set batch, or "
+              "smaller pictures", file=sys.stderr)
+        return 2
     return 0
 
 

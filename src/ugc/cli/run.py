@@ -58,6 +58,7 @@ def _interrupt() -> None:
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
     """Recipe or data set by name, then the flags, then --set: later wins."""
+    from ugc.core.files import place
     from ugc.data.dataset import DATASETS
     from ugc.engine.given import given_original, like_original
     from ugc.engine.inherit import settings_of
@@ -73,7 +74,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         if options.what:
             data["data"]["path"] = options.what
     elif options.what:
-        if options.what not in DATASETS and not Path(options.what).expanduser().exists():
+        if options.what not in DATASETS and not place(options.what).exists():
             raise UserError(f"{options.what!r} is no folder, no built-in data set and no recipe: "
                             f"{near(options.what, [*DATASETS, *TABLE])}")
         data = {"data": {"path": options.what}}
@@ -84,12 +85,12 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
             **{k: v for k, v in given.items() if k in IN_RECIPE}}
     if options.steps is not None:
         data["steps"] = dict.fromkeys(("original", "supernet", "distill"), options.steps)
-    chosen = Recipe.parse(data, "ugc run").with_settings(options.set)
+    chosen = Recipe.parse(data, "options").with_settings(options.set)
     if METHODS[chosen.method].imitates and given_original(chosen):
         asked = "family" in data or any(setting.startswith("family=") for setting in options.set)
-        like = like_original(Path(chosen.original).expanduser(), chosen.family if asked else None)
+        like = like_original(place(chosen.original), chosen.family if asked else None)
         data = {**like, **data, "data": {**like["data"], **data["data"]}}
-        chosen = Recipe.parse(data, "ugc run").with_settings(options.set)
+        chosen = Recipe.parse(data, "options").with_settings(options.set)
     if chosen.data.path == YOURS:
         raise UserError(f"recipe {options.what} runs on your copy of the data: add --set data.path=FOLDER")
     return chosen.resolved()

@@ -72,6 +72,6 @@ def arch_of(net: Generator, text: str) -> Arch:
         return net.space.largest
     if text == "smallest":
         return net.space.smallest
-    if match := re.fullmatch(r"random:(\d+)", text):
+    if match := re.fullmatch(r"random:(\d{1,18})", text):
         return net.space.sample(np.random.default_rng(int(match[1])))
     return net.space.parse(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable
 from typing import Any, Self, get_args
 
@@ -12,9 +13,9 @@ from ugc.core.errors import UserError, near
 
 
 class Config(BaseModel):
-    """The base of every configuration: frozen, unknown fields refused, defaults checked too."""
+    """The base of every configuration: frozen, unknown fields refused, defaults checked too, every number finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, data: dict[str, Any], where: str) -> Self:
@@ -34,11 +35,12 @@ class Config(BaseModel):
             keys = path.strip().split(".")
             inner = data
             for depth, key in enumerate(keys):
-                if not isinstance(inner, dict) or (key not in inner and not _free(self, keys[:depth])):
+                last = depth == len(keys) - 1
+                if not isinstance(inner, dict) or (key not in inner and not (last and _free(self, keys[:depth]))):
                     known = inner if isinstance(inner, dict) else {}
                     raise UserError(f"{where} {setting!r}: there is no option {'.'.join(keys[: depth + 1])!r}: "
                                     f"{near(key, known)}")
-                if depth < len(keys) - 1:
+                if not last:
                     inner = inner[key]
             inner[keys[-1]] = _value(text)
         return type(self).parse(data, where)
@@ -55,7 +57,7 @@ def _free(config: BaseModel, keys: list[str]) -> bool:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -72,4 +74,4 @@ def _sentence(cls: type[BaseModel], error: ValidationError) -> str:
             owner = inner[0] if inner else owner
         return f"there is no option {place!r}: {near(str(first['loc'][-1]), getattr(owner, 'model_fields', {}))}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[:1].lower()}{message[1:]}, got {first['input']!r}" if place else message
+    return f"{place}: {message[:1].lower()}{message[1:]}, got {reprlib.repr(first['input'])}" if place else message

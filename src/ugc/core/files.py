@@ -7,18 +7,22 @@ import hashlib
 import json
 import os
 import re
+import reprlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ugc.core.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that replaces `path` only when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Open a file for writing that replaces `path` only when the block ends well. An OSError names `path`."""
+    name = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.")
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -26,10 +30,28 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
         _flush_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+    except BaseException as error:
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            error.filename = str(path)
         raise
+
+
+def append(path: Path, text: str) -> None:
+    """Add to the end of a file: all of `text`, or nothing and an OSError that names `path`."""
+    with open(path, "ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        left = memoryview(text.encode())
+        try:
+            while left:
+                left = left[file.write(left):]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                file.truncate(size)
+            error.filename = str(path)
+            raise
 
 
 def _flush_folder(folder: Path) -> None:
@@ -68,7 +90,30 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text())
+    """What a JSON file holds.
+
+    Raises:
+        UserError: no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{path} is damaged: it holds no JSON ({why}); put the whole file back") from None
+
+
+def place(text: str) -> Path:
+    """The path that a person typed, `~` spelled out.
+
+    Raises:
+        UserError: nothing here can have that path.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.resolve().exists()  # where this goes well, the system takes the name
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UserError(f"{reprlib.repr(text)} can be no path here: {getattr(error, 'strerror', None) or error}") from None
+    return path
 
 
 def sha256(path: Path, block: int = 1 << 20) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ugc.core.files import write_text
+from ugc.core.files import append, write_text
 from ugc.core.rank import lead
 
 console = Console(stderr=True, highlight=False, quiet=not lead())  # of many processes one speaks
@@ -85,10 +85,9 @@ class JsonLog:
             write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        if not lead():
-            return
-        with open(self.path, "a") as file:
-            file.write(json.dumps({"step": step, **{k: _number(v) for k, v in values.items()}}, allow_nan=False) + "\n")
+        if lead():
+            row = {"step": step, **{k: _number(v) for k, v in values.items()}}
+            append(self.path, json.dumps(row, allow_nan=False) + "\n")
 
 
 def _number(value: float) -> float | None:
@@ -96,12 +95,15 @@ def _number(value: float) -> float | None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `log.jsonl`; a last line that a kill left half-written is dropped."""
+    """The rows of a `log.jsonl`, up to the first line that is none: a kill left it half-written, or it is damaged."""
     rows: list[dict[str, Any]] = []
     if path.exists():
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except ValueError:
                 break
+            if not isinstance(row, dict):
+                break
+            rows.append(row)
     return rows

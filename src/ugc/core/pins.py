@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ugc.core.errors import UserError
 from ugc.core.files import read_json, write_json
 from ugc.core.files import sha256 as digest_of
 
@@ -35,6 +36,6 @@ def read_note(path: Path) -> dict[str, Any]:
     """A JSON object; nothing where it is missing or spoilt."""
     try:
         found = read_json(path)
-    except (OSError, ValueError):
+    except (OSError, UserError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -6,15 +6,16 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from ugc.core.config import Config
 from ugc.core.errors import UserError, near
+from ugc.core.files import place
 from ugc.core.images import Array
 from ugc.core.registry import Registry
+from ugc.data.pictures import SIDE
 
 Size = tuple[int, int]  # height, width
 Unlabelled = Literal["hidden", "all"]
@@ -48,7 +49,7 @@ class DataConfig(Config):
     def _labels(cls, value: Any) -> Any:
         try:
             value = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return value
         if not 0 < value <= 1:
             raise ValueError("expected a fraction in (0, 1], such as 0.25, or a .meta file")
@@ -58,6 +59,8 @@ class DataConfig(Config):
     def _load_covers_crop(self) -> Self:
         if min(self.size) < 1:
             raise ValueError(f"size {text_of(self.size)} is not a picture")
+        if max(*self.size, *(self.load or ())) > SIDE:
+            raise ValueError(f"size and load are at most {SIDE:,} pixels a side")
         if self.load and (self.load[0] < self.size[0] or self.load[1] < self.size[1]):
             raise ValueError(f"load {text_of(self.load)} is smaller than the crop, {text_of(self.size)}")
         return self
@@ -130,7 +133,7 @@ def open_dataset(config: DataConfig, seed: int, targets: bool = True) -> Dataset
     """
     if config.path in DATASETS:
         return DATASETS[config.path](config, seed)
-    folder = Path(config.path).expanduser()
+    folder = place(config.path)
     if folder.is_dir():
         from ugc.data.folders import open_folder
 

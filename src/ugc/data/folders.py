@@ -17,7 +17,7 @@ from ugc.core.images import Array
 from ugc.data.dataset import DataConfig, Dataset, Record, text_of
 from ugc.data.fetch import marked
 from ugc.data.labels import key_of, read_names
-from ugc.data.layouts import ALONE, Layout, Wanted, find_layout
+from ugc.data.layouts import ALONE, EXPECTED, Layout, Wanted, find_layout
 from ugc.data.pictures import Info, as_channels, as_depth, picture_info, read_picture, resize
 
 Side = Literal["A", "B"]
@@ -48,6 +48,7 @@ class FolderDataset(Dataset):
         refs = sorted({ref for record in (*train, *test) for ref in (record.source, record.target) if ref},
                       key=lambda half: (half.side, natural(half.path)))
         infos = {path: picture_info(root / path) for path in dict.fromkeys(ref.path for ref in refs)}
+        _check_shapes(root, infos, (*train, *test))
         sides = {side: {ref.path: infos[ref.path] for ref in refs if ref.side == side} for side in "AB"}
         wanted = {"A": config.source_channels, "B": config.target_channels}
         if self.source_side == "B":
@@ -88,7 +89,11 @@ def open_folder(root: Path, config: DataConfig, seed: int, targets: bool = True)
         UserError: no layout, no picture, no pair, or nothing left to train on or to test with.
     """
     layout = find_layout(root, None if targets else Wanted("A" if config.direction == "AtoB" else "B", config.size))
-    splits = {name: _records(layout, name, config.direction) for name in layout.splits}
+    if layout.clashes:
+        (first, other), more = layout.clashes[0], len(layout.clashes) - 1
+        raise UserError(f"{root / first} and {Path(other).name} have the same stem{_and_more(more)}; "
+                        "expected one picture a stem")
+    splits = {name: records(layout, name, config.direction) for name in layout.splits}
     train, alone_targets = splits["train"]
     pairs = [record for record in train if record.target is not None]
     if not pairs and targets:
@@ -127,7 +132,7 @@ def _held_out(splits: Mapping[str, tuple[list[Record], int]], kind: str) -> tupl
     return "", []
 
 
-def _records(layout: Layout, split: str, direction: str) -> tuple[list[Record], int]:
+def records(layout: Layout, split: str, direction: str) -> tuple[list[Record], int]:
     """The records of a split in natural order, and how many targets have no source."""
     def half(side: Side) -> dict[str, Half]:
         return {key: Half(path, side, layout.cut) for key, path in layout.splits[split][side].items()}
@@ -165,6 +170,37 @@ def _channels(infos: Mapping[str, Info]) -> int:
         (few, first), *_, (many, second) = sorted(counts.items())
         raise UserError(f"{first} has {few} channel(s) and {second} has {many}; expected one number on a side")
     return 3 if len(counts) > 1 else next(iter(counts), 0)
+
+
+def _check_shapes(root: Path, infos: Mapping[str, Info], records: Iterable[Record]) -> None:
+    """UserError for pictures that are no two halves, and for pairs whose sides are cut differently."""
+    halves = {ref.path for record in records for ref in (record.source, record.target) if ref and ref.cut}
+    if single := [path for path in sorted(halves) if infos[path].size[1] <= infos[path].size[0]]:
+        height, width = infos[single[0]].size
+        raise UserError(f"{root / single[0]} is {width} wide and {height} high, not a pair side by side"
+                        f"{_and_more(len(single) - 1)}; expected {EXPECTED}{ALONE}")
+    if odd := [record for record in records if misfit(record, infos)]:
+        a, b = (ref.path for ref in (odd[0].source, odd[0].target) if ref)
+        raise UserError(f"{root / a} is {text_of(infos[a].size)} and its target {b} is {text_of(infos[b].size)} (height x "
+                        f"width): they do not show the same cut{_and_more(len(odd) - 1)}; ugc data check lists all")
+
+
+def misfit(record: Record, infos: Mapping[str, Info]) -> bool:
+    """Whether the sides of a pair differ in proportions by more than a pixel; a mere difference in scale is none."""
+    if record.target is None or record.source.cut:
+        return False
+    (h, w), (tall, wide) = infos[record.source.path].size, infos[record.target.path].size
+    return abs(h * wide - w * tall) > max(h, w, tall, wide)
+
+
+def differs(record: Record, infos: Mapping[str, Info]) -> bool:
+    """Whether the sides of a pair differ in size, but not in proportions."""
+    same = record.target is None or record.source.cut or infos[record.source.path].size == infos[record.target.path].size
+    return not same and not misfit(record, infos)
+
+
+def _and_more(count: int) -> str:
+    return f" (and {count:,} more)" if count else ""
 
 
 def _mixtures(sides: Mapping[str, Mapping[str, Info]], channels: Mapping[str, int]) -> Iterable[str]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
-from ugc.core.files import write_text
+from ugc.core.files import place, write_text
 from ugc.data.dataset import DataConfig, Dataset
 
 
@@ -83,7 +83,7 @@ def write_split(folder: Path, split: Split) -> None:
 def read_names(path: str | Path) -> list[str]:
     """The names in a .meta file: one a line; empty lines and lines that begin with # are left out."""
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
+        lines = place(str(path)).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise UserError(f"labels={path}: expected a fraction such as 0.25, or a text file of file names") from None
     names = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]

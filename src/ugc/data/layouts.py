@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from ugc.core.errors import UserError
 from ugc.data.dataset import Size
@@ -27,6 +29,7 @@ class Layout:
     splits: Mapping[str, Mapping[str, Files]]  # split -> "A" or "B" -> files
     cut: bool = False  # each file holds both sides
     strangers: int = 0  # files that are no pictures
+    clashes: tuple[tuple[str, str], ...] = ()  # pictures of one folder and one stem
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def find_layout(root: Path, alone: Wanted | None = None) -> Layout:
         return _two_sided(root, {"train": ("A", "B")}, alone)
     if (root / "train").is_dir():
         return _one_sided(root, {split: split for split in SPLITS if (root / split).is_dir()}, alone)
-    if _pictures(root, root, deep=False)[0]:
+    if _Pictures(root, root, deep=False).found:
         return _one_sided(root, {"train": "."}, alone)
     inside = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir() if not entry.name.startswith("."))
     found = ", ".join(inside[:6]) + (f" and {len(inside) - 6} more" if len(inside) > 6 else "") if inside else "nothing"
@@ -72,20 +75,20 @@ def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]], alone: Wanted
             raise UserError(f"{root} has {other} but no {missing[0]}, where --direction says that the sources are")
         raise UserError(f"{root} has {other} but no {missing[0]}; expected {EXPECTED}{ALONE}")
     splits: dict[str, dict[str, Files]] = {}
-    strangers, names = 0, list[str]()
+    strangers, names, clashes = 0, list[str](), list[tuple[str, str]]()
     for split, pair in folders.items():
         there = {side: name for side, name in zip("AB", pair) if (root / name).is_dir()}
         if all(side in there for side in needed):
-            splits[split] = {"A": {}, "B": {}}
-            for side, name in there.items():
-                splits[split][side], odd = _pictures(root, root / name)
-                strangers += odd
+            sides = {side: _Pictures(root, root / name) for side, name in there.items()}
+            splits[split] = {"A": {}, "B": {}, **{side: pictures.found for side, pictures in sides.items()}}
+            strangers += sum(pictures.strangers for pictures in sides.values())
+            clashes += [clash for pictures in sides.values() for clash in pictures.clashes]
             names += there.values()
     for side, name in zip("AB", folders["train"]):
         if side in needed and not splits["train"][side]:
             some = any(splits["train"].values())
             raise UserError(f"{root / name} holds no picture ({_kinds()}){ALONE if some and alone is None else ''}")
-    return Layout(" ".join(names), splits, strangers=strangers)
+    return Layout(" ".join(names), splits, strangers=strangers, clashes=tuple(clashes))
 
 
 def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> Layout:
@@ -98,52 +101,61 @@ def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> 
         return _side_by_side(root, folders)
     if folders["train"] == ".":
         folders = {**folders, **{split: split for split in SPLITS if (root / split).is_dir()}}
-    splits, strangers = {}, 0
-    for split, name in folders.items():
-        found, odd = _pictures(root, root / name, deep=name != ".")
-        splits[split] = {"A": found, "B": {}} if alone.side == "A" else {"A": {}, "B": found}
-        strangers += odd
+    both = {split: _Pictures(root, root / name, deep=name != ".") for split, name in folders.items()}
+    splits = {split: {"A": Files(), "B": Files(), alone.side: found.found} for split, found in both.items()}
     if not (first := splits["train"][alone.side]):
         raise UserError(f"{root / folders['train']} holds no picture ({_kinds()})")
     height, width = picture_info(root / min(first.values())).size
     if width > height and abs(width * alone.crop[0] - 2 * height * alone.crop[1]) <= 0.02 * height * alone.crop[1]:
         return _side_by_side(root, folders)
     where = "the folder itself" if folders["train"] == "." else folders["train"]
-    return Layout(f"sources alone in {' '.join([where, *list(folders)[1:]])}", splits, strangers=strangers)
+    return Layout(f"sources alone in {' '.join([where, *list(folders)[1:]])}", splits,
+                  strangers=sum(found.strangers for found in both.values()),
+                  clashes=tuple(clash for found in both.values() for clash in found.clashes))
 
 
 def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
-    splits, strangers = {}, 0
-    for split, name in folders.items():
-        both, odd = _pictures(root, root / name, deep=name != ".")
-        splits[split] = {"A": both, "B": both}
-        strangers += odd
-    if not (first := splits["train"]["A"]):
+    both = {split: _Pictures(root, root / name, deep=name != ".") for split, name in folders.items()}
+    splits = {split: {"A": pictures.found, "B": pictures.found} for split, pictures in both.items()}
+    if not splits["train"]["A"]:
         raise UserError(f"{root / folders['train']} holds no picture ({_kinds()})")
-    path = root / min(first.values())
-    height, width = picture_info(path).size
-    if width <= height:
-        raise UserError(f"{path} is {width} wide and {height} high, not a pair side by side; expected {EXPECTED}{ALONE}")
     where = "the folder itself" if folders["train"] == "." else " ".join(folders.values())
-    return Layout(f"pairs side by side in {where}", splits, cut=True, strangers=strangers)
+    return Layout(f"pairs side by side in {where}", splits, cut=True, strangers=sum(p.strangers for p in both.values()),
+                  clashes=tuple(clash for pictures in both.values() for clash in pictures.clashes))
 
 
-def _pictures(root: Path, folder: Path, deep: bool = True) -> tuple[Files, int]:
-    """Pictures by key (path below `folder` without suffix), and how many other files there are."""
-    found: Files = {}
-    strangers = 0
-    for path in sorted(folder.rglob("*") if deep else folder.iterdir()):
-        inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or not path.is_file():
-            continue
-        if path.suffix.lower() not in SUFFIXES:
-            strangers += 1
-            continue
-        key = inside.with_suffix("").as_posix()
-        if key in found:
-            raise UserError(f"{root / found[key]} and {path.name} have the same stem; expected one picture a stem")
-        found[key] = path.relative_to(root).as_posix()
-    return found, strangers
+class _Pictures:
+    """The pictures of a folder.
+
+    found: by key (path below `folder` without suffix), the first of each. strangers: how many other files there are.
+    clashes: pictures whose key another one has. Names that begin with a dot are left alone.
+    """
+
+    def __init__(self, root: Path, folder: Path, deep: bool = True) -> None:
+        self.found: Files = {}
+        self.strangers = 0
+        self.clashes: list[tuple[str, str]] = []
+        for path in sorted(_files(folder, deep)):
+            if path.suffix.lower() not in SUFFIXES:
+                self.strangers += 1
+                continue
+            key, name = path.relative_to(folder).with_suffix("").as_posix(), path.relative_to(root).as_posix()
+            if len(key.splitlines()) != 1 or any("\ud800" <= sign <= "\udfff" for sign in key):  # labels.txt takes neither
+                raise UserError(f"{name!r} in {root}: its name has a line break, or bytes that are no UTF-8; rename it")
+            if key in self.found:
+                self.clashes.append((self.found[key], name))
+            else:
+                self.found[key] = name
+
+
+def _files(folder: Path, deep: bool) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        yield from (path for name in names if not name.startswith(".") and (path := Path(where, name)).is_file())
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise error
 
 
 def _kinds() -> str:

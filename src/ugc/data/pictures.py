@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ugc.core import files
-from ugc.core.errors import UserError
+from ugc.core.errors import UserError, of_system
 from ugc.core.images import PEAK, Array
 
 TIFF = (".tif", ".tiff")
 OPAQUE = (".jpg", ".jpeg", ".bmp")  # formats that cannot hold opacity
 SUFFIXES = frozenset({*TIFF, *OPAQUE, ".png", ".webp"})
 SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # by content; Pillow knows more, some of which start programs
 ORIENTATION = 0x0112
 TAGS = {"bits": 258, "samples": 277, "format": 339}
+SIDE = 1 << 15  # pixels, at most
+PIXELS = 178_956_970  # beyond it Pillow speaks of a decompression bomb
+SAMPLES = 4 * PIXELS  # pixels x channels
+SMALLER = "scale it down or cut it into pieces"
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is said as a sentence
 
 
 @dataclass(frozen=True)
@@ -41,14 +52,23 @@ def picture_info(path: Path) -> Info:
         UserError: not a picture, or of a kind that is not read (floating point, CMYK TIFF of 8 bits and the like).
     """
     try:
-        with Image.open(path) as image:
-            return _info(path, image)
-    except UserError:
+        with _opened(path) as image:
+            info = _info(path, image)
+    except (UserError, MemoryError):
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError(f"{path} says that it has more than {PIXELS:,} pixels, the most that is read; {SMALLER}") from None
     except Exception as error:
-        if path.suffix.lower() in TIFF:
-            return _tiff_info(path)
-        raise _unreadable(path, error) from None
+        if (isinstance(error, OSError) and error.errno is not None) or not _is_tiff(path):
+            raise _unreadable(path, error) from None
+        info = _tiff_info(path)
+    tall, wide = info.size
+    if min(tall, wide) < 1 or info.channels < 1:
+        raise UserError(f"{path} cannot be read as a picture: it has no pixels ({tall} high, {wide} wide)")
+    if max(tall, wide) > SIDE or tall * wide > PIXELS or tall * wide * info.channels > SAMPLES:
+        raise UserError(f"{path} is {wide:,} wide and {tall:,} high with {info.channels} channel(s); at most "
+                        f"{SIDE:,} pixels a side, {PIXELS:,} in all and {SAMPLES:,} numbers are read; {SMALLER}")
+    return info
 
 
 def read_picture(path: Path) -> Array:
@@ -61,10 +81,10 @@ def read_picture(path: Path) -> Array:
     try:
         if info.deep:
             return _read_deep(path)
-        with Image.open(path) as image:
+        with _opened(path) as image:
             upright = ImageOps.exif_transpose(image)
-            array = np.asarray(upright if upright.mode == "I;16" else upright.convert(_plain_mode(upright)))
-    except UserError:
+            array = np.asarray(upright if upright.mode.startswith("I;16") else upright.convert(_plain_mode(upright)))
+    except (UserError, MemoryError):
         raise
     except Exception as error:
         raise _unreadable(path, error) from None
@@ -72,8 +92,33 @@ def read_picture(path: Path) -> Array:
     return array if array.ndim == 3 else array[:, :, None]
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Not by name: Pillow would map the file into memory, and then reads turned grey TIFFs with their sides swapped."""
+    with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+        yield image
+
+
 def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} cannot be read as a picture: it is truncated or damaged ({error})")
+    if isinstance(error, OSError) and (sentence := of_system(error)):
+        return UserError(sentence)
+    if path.stat().st_size == 0:
+        why = "it is empty (0 bytes)"
+    elif isinstance(error, UnidentifiedImageError):
+        why = "its content is no PNG, TIFF, JPEG, WebP or BMP"
+    else:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        why = f"it is truncated or damaged ({first})"
+    return UserError(f"{path} cannot be read as a picture: {why}")
+
+
+def _is_tiff(path: Path) -> bool:
+    return _head(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _head(path: Path, count: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(count)
 
 
 def _plain_mode(image: Image.Image) -> str:
@@ -83,8 +128,14 @@ def _plain_mode(image: Image.Image) -> str:
 
 
 def _info(path: Path, image: Image.Image) -> Info:
-    if image.format == "TIFF" and not _pillow_reads(image):
-        return _tiff_info(path)
+    if image.format == "TIFF":
+        formats = set(image.tag_v2.get(TAGS["format"], (1,)))  # type: ignore[attr-defined]
+        if formats & {2, 3, 5, 6}:
+            kind = "numbers with sign" if 2 in formats else "floating-point numbers"
+            raise UserError(f"{path} holds {kind}; expected 8 or 16 bits without sign: scale its values, fill what is NaN, "
+                            "and save it again")
+        if not _pillow_reads(image):
+            return _tiff_info(path)
     wide, tall = image.size
     # Asked for the Exif of a PNG that has none before its pixels, Pillow decodes the whole picture to look behind them.
     has_exif = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
@@ -105,8 +156,7 @@ def _info(path: Path, image: Image.Image) -> Info:
 
 def _png_header(path: Path) -> tuple[int, int]:
     """Bit depth and colour type of a PNG: Pillow reduces 16-bit colour to 8 bits without a word."""
-    with open(path, "rb") as file:
-        header = file.read(26)
+    header = _head(path, 26)
     return header[24], header[25]
 
 
@@ -122,6 +172,7 @@ def _pillow_reads(image: Image.Image) -> bool:
 
 
 def _extra(path: Path, name: str) -> Any:
+    logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said as a sentence
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -143,11 +194,11 @@ def _tiff_info(path: Path) -> Info:
     sizes = dict(zip(axes, shape))
     channels = int(np.prod([n for axis, n in sizes.items() if axis not in "YX"]))
     size = (sizes["X"], sizes["Y"]) if turned else (sizes["Y"], sizes["X"])
-    return Info(channels, np.dtype(dtype).type, size, alpha, deep=True)
+    return Info(channels, np.dtype(dtype).type, size, alpha and channels in (2, 4), deep=True)
 
 
 def _read_deep(path: Path) -> Array:
-    if path.suffix.lower() in TIFF:
+    if _is_tiff(path):
         tifffile = _extra(path, "tifffile")
         with tifffile.TiffFile(path) as tiff:
             series, tag = tiff.series[0], tiff.pages[0].tags.get(ORIENTATION)
@@ -156,7 +207,7 @@ def _read_deep(path: Path) -> Array:
             array, turn = series.asarray().transpose(order), tag.value if tag else 1
     else:
         array = _extra(path, "imagecodecs").png_decode(path.read_bytes())
-        with Image.open(path) as image:
+        with _opened(path) as image:
             turn = image.getexif().get(ORIENTATION, 1)
     array = array if array.ndim == 3 else array[:, :, None]
     return np.ascontiguousarray(_upright(array, int(turn)))

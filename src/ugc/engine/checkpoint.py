@@ -40,9 +40,10 @@ class Checkpoints:
             older = [entry for entry in self._listed() if entry["file"] != path.name]
             kept = [{"file": path.name, "step": step, "sha256": sha256(path)}, *older][:KEPT]
             write_json(self.index, {"checkpoints": kept})
-        except (OSError, RuntimeError) as error:  # torch.save wraps what the file says in a RuntimeError
-            raise UserError(f"{path}: the checkpoint cannot be written ({error}); what was saved before is still there: "
-                            f"make room and run the same command again") from None
+        except (OSError, RuntimeError) as error:  # torch.save hides what the file says in a RuntimeError
+            why = getattr(error, "strerror", None) or "is the disk full?"
+            raise UserError(f"{path}: the checkpoint cannot be written ({why}); what was saved before is still there: make "
+                            f"room and run the same command again") from None
         self._drop({str(entry["file"]) for entry in kept})
 
     def latest(self) -> dict[str, Any] | None:
@@ -66,7 +67,7 @@ class Checkpoints:
         try:
             return [{"file": str(entry["file"]), "step": int(entry["step"]), "sha256": str(entry["sha256"])}
                     for entry in read_json(self.index)["checkpoints"]]
-        except (ValueError, KeyError, TypeError):
+        except (UserError, ValueError, KeyError, TypeError):
             say(f"{self.index}: damaged; the stage starts again")
             return []
 

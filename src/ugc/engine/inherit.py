@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ugc.core.errors import UserError
-from ugc.core.files import read_json
 from ugc.data.labels import Split
-from ugc.engine.recipe import Recipe, flat
+from ugc.engine.recipe import Recipe, flat, read_recipe
 
 # All of the recipe that decides the original and the supernet; what only search and stage 2 read may differ.
 FREE = ("name", "budget", "search", "steps.distill", "options.filter", "options.decay", "options.discriminators",
@@ -37,7 +36,7 @@ def check_source(source: Path, recipe: Recipe, split: Split) -> None:
     """
     if not (source / "stages" / "supernet" / "done.json").exists():
         raise UserError(f"--from {source}: no finished supernet there; expected a run folder that got past stage supernet")
-    theirs, ours = flat(read_json(source / "recipe.json")), flat(recipe.model_dump(mode="json"))
+    theirs, ours = flat(read_recipe(source)), flat(recipe.model_dump(mode="json"))
     differ = [key for key in sorted(theirs.keys() | ours.keys()) if not _free(key) and theirs.get(key) != ours.get(key)]
     if differ:
         first = ", ".join(f"{key} ({theirs.get(key)!r} there, {ours.get(key)!r} here)" for key in differ[:4])
@@ -54,8 +53,6 @@ def _free(key: str) -> bool:
 
 def settings_of(source: Path) -> dict[str, Any]:
     """The recipe of the run that is taken over, as the new run's starting point."""
-    path = source / "recipe.json"
-    if not path.exists():
+    if not (source / "recipe.json").exists():
         raise UserError(f"--from {source}: holds no recipe.json; expected a run folder")
-    data: dict[str, Any] = read_json(path)
-    return data
+    return read_recipe(source)

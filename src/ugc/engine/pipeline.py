@@ -22,7 +22,7 @@ import torch
 
 from ugc.core import processes, rank
 from ugc.core.clock import Clock
-from ugc.core.errors import UserError
+from ugc.core.errors import UserError, near
 from ugc.core.files import digest, read_json, sweep, write_json
 from ugc.core.log import progress, say
 from ugc.data.dataset import Dataset, open_dataset
@@ -37,7 +37,7 @@ from ugc.engine.inherit import check_source, take_over
 from ugc.engine.loop import Stopped, train
 from ugc.engine.pictures import in_batches, sheet, spread
 from ugc.engine.plots import pareto_plot
-from ugc.engine.recipe import Recipe, flat
+from ugc.engine.recipe import FORMAT, Recipe, flat, read_recipe
 from ugc.engine.report import write_report
 from ugc.engine.stop import alone
 from ugc.export.saved import load_net, load_tensors, save_net, save_tensors
@@ -79,7 +79,9 @@ class Run:
                                   targets=not kind.imitates)
         self.cost = self.setting.cost_model(self.setting.config)
         self.budget = Budget.parse(recipe.budget, self.original_cost)
-        self.budget.check_reachable(self.cost(self.cost.space.smallest))
+        if recipe.search.student:
+            self.cost.space.parse(recipe.search.student)
+        self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
         if source and not (folder / "recipe.json").exists():
             check_source(source, recipe, self.split)
         self._stream: Stream | None = None
@@ -106,7 +108,7 @@ class Run:
         """Run every stage that is not done, up to and with `until`."""
         names = list(self.stages)
         if until is not None and until not in names:
-            raise UserError(f"--until {until!r}: this run has the stages {', '.join(names)}")
+            raise UserError(f"--until {until!r}: this run has no such stage: {near(until, names)}")
         names = names[: names.index(until) + 1 if until else None]
         try:
             with alone(self.folder) if processes.lead() else nullcontext():
@@ -170,7 +172,7 @@ class Run:
         counts = {"labelled": len(s.labelled), "unlabelled": len(s.unlabelled), "validation": len(s.validation),
                   "hidden": s.hidden, "test": len(self.dataset.test)}
         notes = [*self.dataset.notes, *(self.given.notes(self.setting.size) if self.given else [])]
-        return {"dataset": self.dataset.name, "notes": notes, "counts": counts,
+        return {"format": FORMAT, "dataset": self.dataset.name, "notes": notes, "counts": counts,
                 "attribution": self.dataset.attribution, "stages": list(self.stages), "imitates": self.method.imitates,
                 "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit},
                 "channels": [self.setting.config.in_channels, self.setting.config.out_channels],
@@ -293,10 +295,13 @@ class Run:
             if processes.lead():
                 self.write_choice(by_rule, (), {})
             return by_rule
-        choice = read_json(self.stage("search") / "choice.json")
-        space = self.cost.space
-        roles = [role for role in ("student", "deep", "wide") if role in choice]
-        return Selection(**{role: space.parse(choice[role]["arch"]) for role in roles})
+        path, space = self.stage("search") / "choice.json", self.cost.space
+        try:
+            choice = read_json(path)
+            roles = [role for role in ("student", "deep", "wide") if role in choice]
+            return Selection(**{role: space.parse(choice[role]["arch"]) for role in roles})
+        except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} names no nets ({error}); remove done.json beside it, to search again") from None
 
     # ---- test ----
 
@@ -320,7 +325,7 @@ def check_same(recipe: Recipe, folder: Path) -> None:
     """UserError when the folder holds a run of another recipe, or something that is no run."""
     path = folder / "recipe.json"
     if path.exists():
-        old, new = flat(read_json(path)), flat(recipe.model_dump(mode="json"))
+        old, new = flat(read_recipe(folder)), flat(recipe.model_dump(mode="json"))
         differ = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
         if differ:
             first = ", ".join(f"{key} ({old.get(key)!r} there, {new.get(key)!r} now)" for key in differ[:4])

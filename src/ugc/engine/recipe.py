@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 from ugc.core.config import Config
 from ugc.core.device import Device, choose
 from ugc.core.errors import UserError
+from ugc.core.files import place, read_json
 from ugc.data.dataset import DATASETS, DataConfig
+from ugc.engine.record import Record
 from ugc.losses.distillation import DistillationConfig
 from ugc.methods.method import METHODS, Setting
 from ugc.methods.objective import ObjectiveConfig
@@ -18,14 +20,17 @@ from ugc.methods.selection import SelectionConfig
 from ugc.models.discriminators import PatchConfig
 from ugc.models.generator import FAMILIES, Generator, GeneratorConfig
 from ugc.training.player import OptimiserConfig
+from ugc.version import __version__
+
+FORMAT = 1  # of the run folder: raise it when older folders cannot go on
 
 
 class Steps(Config):
     """Optimiser steps of each training stage. Steps, never epochs: with partial labels an epoch has two meanings."""
 
-    original: int = Field(default=40_000, ge=1)
-    supernet: int = Field(default=40_000, ge=1)
-    distill: int = Field(default=40_000, ge=1)
+    original: int = Field(default=40_000, ge=1, le=10**9)
+    supernet: int = Field(default=40_000, ge=1, le=10**9)
+    distill: int = Field(default=40_000, ge=1, le=10**9)
 
 
 class Recipe(Config):
@@ -56,7 +61,7 @@ class Recipe(Config):
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     log_every: int = Field(default=20, ge=1)
-    grids: int = Field(default=5, ge=0)
+    grids: int = Field(default=5, ge=0, le=1000)
 
     @model_validator(mode="after")
     def _names(self) -> Recipe:
@@ -84,12 +89,12 @@ class Recipe(Config):
     def _paths(self) -> dict[str, str]:
         """Folders and .meta files by absolute path, so that a run goes on from any directory."""
         given = {"path": self.data.path, "labels": self.data.labels}
-        return {key: str(Path(value).expanduser().resolve()) for key, value in given.items()
-                if isinstance(value, str) and value not in DATASETS and Path(value).expanduser().exists()}
+        return {key: str(place(value).resolve()) for key, value in given.items()
+                if isinstance(value, str) and value not in DATASETS and place(value).exists()}
 
     def _original(self) -> str:
         """`train`, `none`, or the absolute path of a saved net's folder."""
-        return self.original if self.original in ("train", "none") else str(Path(self.original).expanduser().resolve())
+        return self.original if self.original in ("train", "none") else str(place(self.original).resolve())
 
     def compute(self) -> Device:
         return choose(self.device, self.precision)
@@ -113,6 +118,24 @@ class Recipe(Config):
 
         with torch.device("meta"):
             family(config).check_size(self.data.size)
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """What `recipe.json` of a run folder says, new fields at their defaults.
+
+    Raises:
+        UserError: damaged, or of a version whose runs this one cannot go on with.
+    """
+    path, about = folder / "recipe.json", Record(folder)
+    made = (about.env.get("versions") or {}).get("ugc", "of an unknown version")
+    other = (f"{folder} holds a run of ugc {made}, and this is ugc {__version__}, which cannot go on with it (%s): use that "
+             "version, or give another --out")
+    if about.run.get("format", FORMAT) != FORMAT:
+        raise UserError(other % f"form {about.run['format']} of the folder; expected {FORMAT}")
+    try:
+        return Recipe.parse(read_json(path), str(path)).model_dump(mode="json")
+    except UserError as error:
+        raise error if made == __version__ else UserError(other % error) from None
 
 
 def flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -191,11 +191,11 @@ def describe(net: Generator, config: dict[str, Any], trained: tuple[int, int]) -
 
 def _size(folder: Path, net: Generator, config: dict[str, Any]) -> tuple[int, int]:
     """The training size that `config.json` names."""
-    size = config.get("size")
-    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+    if "size" not in config:
         raise UserError(f"{folder / 'config.json'} names no size (expected \"size\": [H, W])")
-    net.check_size((size[0], size[1]))
-    return size[0], size[1]
+    height, width = config["size"]
+    net.check_size((height, width))
+    return height, width
 
 
 def first_line(error: Exception) -> str:

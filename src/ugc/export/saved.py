@@ -47,17 +47,20 @@ def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
     """
     try:
         config = read_json(folder / "config.json")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} holds no saved net: expected config.json and model.safetensors, such as in "
                         f"RUN/student") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{folder / 'config.json'} cannot be read: {error}") from None
     kinds = {"family": str, "config": dict, "format": int}
     known = isinstance(config, dict) and all(isinstance(config.get(key), kind) for key, kind in kinds.items())
     if not known or config["format"] > FORMAT:
         raise UserError(f"{folder / 'config.json'} is not of a net that this version ({__version__}) can read")
     family = FAMILIES[config["family"]]
-    net = family(family.Config.parse(config["config"], f"{folder / 'config.json'}"))
+    size = config.get("size", [1, 1])  # a net may name none
+    if not isinstance(size, list) or [type(side) for side in size] != [int, int] or min(size) < 1:
+        raise UserError(f"{folder / 'config.json'} names no size (expected \"size\": [H, W])")
+    wish = family.Config.parse(config["config"], f"{folder / 'config.json'}")
+    with torch.device("meta"):  # whatever the file asks for, it takes no memory before the weights are there
+        net = family(wish)
     tensors = load_tensors(folder / "model.safetensors")
     wanted = {name: tuple(t.shape) for name, t in net.state_dict().items()}
     have = {name: tuple(t.shape) for name, t in tensors.items()}
@@ -65,6 +68,7 @@ def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
         odd = sorted(name for name in wanted.keys() | have.keys() if wanted.get(name) != have.get(name))
         raise UserError(f"{folder / 'model.safetensors'} does not fit its config.json: {len(odd)} tensors differ, "
                         f"first {odd[0]!r}")
+    net = family(wish)
     net.load_state_dict(tensors)
     return net.eval(), config
 
@@ -80,4 +84,5 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (FileNotFoundError, SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read as safetensors ({error}); save the net again") from None
+        raise UserError(f"{path} cannot be read as safetensors ({error}); put the whole file back, or make it "
+                        "again") from None

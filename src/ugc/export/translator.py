@@ -61,7 +61,7 @@ class Translator:
 
     def far_off(self, height: int, width: int) -> bool:
         """Whether a picture's size is over 1.5 times off the size that the net was trained at."""
-        trained = self.about["size"]
+        trained = self.about.get("size", (height, width))
         return any(max(a / b, b / a) > FAR for a, b in zip((height, width), trained))
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import Device
 from ugc.core.errors import UserError
-from ugc.core.files import write_text
+from ugc.core.files import append, write_text
 from ugc.core.log import Bar, read_log
 from ugc.losses.distillation import Look, OutputDistillation, summed
 from ugc.losses.reconstruction import l1
@@ -46,9 +47,9 @@ class SelectionConfig(SearchConfig):
     student: an arch's text, such as a point of the front: taken as G* instead of a search for it.
     """
 
-    validation: int = 256
-    recalibrate: int = 256
-    random: int = 64
+    validation: int = Field(default=256, ge=1)
+    recalibrate: int = Field(default=256, ge=1)
+    random: int = Field(default=64, ge=0)
     score: Literal["l_od", "l1", "ssim"] = "l_od"
     student: str = ""
 
@@ -114,7 +115,7 @@ class Scoreboard:
     def __init__(self, path: Path, cost: CostModel, score: Callable[[Arch], float], bar: Bar | None = None) -> None:
         self.path, self.cost, self.score, self.bar = path, cost, score, bar
         self.role, self.generation = "", 0
-        self.rows: dict[str, dict[str, Any]] = {row["arch"]: row for row in read_log(path)}
+        self.rows: dict[str, dict[str, Any]] = {r["arch"]: r for r in read_log(path) if {"arch", "score"} <= r.keys()}
         processes.wait()  # all have read it
         if path.exists() and processes.lead():  # without the line that a kill left half-written
             write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows.values()))
@@ -137,8 +138,7 @@ class Scoreboard:
                "params": cost.params, "macs": cost.macs, "macs_paper": cost.macs_paper}
         self.rows[arch.text] = row
         if processes.lead():
-            with open(self.path, "a") as file:
-                file.write(json.dumps(row) + "\n")
+            append(self.path, json.dumps(row) + "\n")
 
     def _told(self, count: int, note: str = "") -> None:
         if self.bar and count:
@@ -183,7 +183,7 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
     def limited(arch: Arch) -> float:
         return budget.of(cost(arch))
 
-    budget.check_reachable(cost(space.smallest))
+    budget.check_reachable(cost(space.smallest), cost(space.largest))
     if config.student:
         student = space.parse(config.student)
         if not budget.holds(cost(student)):

@@ -19,8 +19,8 @@ from ugc.nn.elastic import norm
 class PatchConfig(Config):
     """ndf: None = 2 x base (128 at base 64). strided: 3 gives 70x70 patches; None = 3 from 128 px on, else 2."""
 
-    ndf: int | None = Field(default=None, ge=1)
-    strided: int | None = Field(default=None, ge=1)
+    ndf: int | None = Field(default=None, ge=1, le=4096)
+    strided: int | None = Field(default=None, ge=1, le=12)
     norm: Literal["instance", "batch"] = "instance"
 
     def resolved(self, base: int, size: tuple[int, int]) -> PatchConfig:

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
 from ugc.core.config import Config
@@ -27,6 +27,9 @@ NormKind = Literal["instance", "batch"]
 BlockKind = Literal["plain", "separable"]
 
 
+RANGES = {"widths": (1, 4096), "depths": (0, 16)}
+
+
 class GeneratorConfig(Config):
     """What all families share.
 
@@ -35,9 +38,9 @@ class GeneratorConfig(Config):
     arch: text that pins every choice; "" leaves the whole space.
     """
 
-    in_channels: int = 3
-    out_channels: int = 3
-    base: int = 64
+    in_channels: int = Field(default=3, ge=1)
+    out_channels: int = Field(default=3, ge=1)
+    base: int = Field(default=64, ge=1, le=4096)
     widths: tuple[int, ...] | None = None
     depths: tuple[int, ...] = (0, 1, 2)
     norm: NormKind = "instance"
@@ -46,14 +49,16 @@ class GeneratorConfig(Config):
 
     @field_validator("widths", "depths")
     @classmethod
-    def _rising(cls, values: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if values is not None and (not values or list(values) != sorted(set(values)) or values[0] < 0):
-            raise ValueError("must be a list of distinct numbers in rising order")
+    def _rising(cls, values: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
+        least, most = RANGES[str(info.field_name)]
+        rising = values is None or (values and list(values) == sorted(set(values)))
+        if not rising or (values and not least <= values[0] <= values[-1] <= most):
+            raise ValueError(f"must be a list of distinct numbers from {least} to {most} in rising order")
         return values
 
     @model_validator(mode="after")
     def _eighths(self) -> Self:
-        if self.base < 1 or (self.widths is None and self.base % 8):
+        if self.widths is None and self.base % 8:
             raise ValueError(f"base {self.base} is not a multiple of 8, so base/8 .. base has no 8 steps")
         return self
 

@@ -94,7 +94,7 @@ def check(path: Path) -> None:
     stat = path.stat()
     stamp = {"sha256": SHA256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     note = path.with_name(path.name + ".checked")
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, UserError):
         if read_json(note) == stamp:
             return
     if stat.st_size != SIZE or sha256(path) != SHA256:

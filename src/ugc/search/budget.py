@@ -12,6 +12,7 @@ from ugc.core.errors import UserError
 from ugc.nn.cost import KEYS, Cost
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+MOST = 1e30
 FORM = re.compile(r"(?:(?P<key>[a-z_]+)\s*=\s*)?(?P<number>\d+(?:\.\d+)?(?:e\d+)?)\s*(?P<unit>[KMGx]?)", re.IGNORECASE)
 
 
@@ -35,8 +36,8 @@ class Budget:
         if not match or (key and key not in KEYS) or (match["unit"].lower() == "x" and key not in ("", *KEYS)):
             raise UserError(f"--budget {text!r}: expected 40x, macs=1.5G, macs_paper=1.5G, params=0.15M or 1.5G")
         number = float(match["number"])
-        if number <= 0:
-            raise UserError(f"--budget {text!r}: must be above zero")
+        if not 0 < number < MOST:
+            raise UserError(f"--budget {text!r}: must be above zero and below {MOST:g}")
         if match["unit"].lower() == "x":
             key = key or "macs_paper"
             return Budget(key, getattr(original, key) / number, text)
@@ -49,14 +50,17 @@ class Budget:
     def holds(self, cost: Cost) -> bool:
         return self.of(cost) <= self.limit
 
-    def check_reachable(self, smallest: Cost) -> None:
-        """UserError when not even the smallest sub-network fits."""
+    def check_reachable(self, smallest: Cost, largest: Cost) -> None:
+        """UserError when not even the smallest sub-network fits, or when the largest does, too."""
+        span = f"the smallest sub-network has {short(self.of(smallest))}, the largest {short(self.of(largest))}"
+        if self.holds(largest):
+            raise UserError(f"--budget {self.text}: {short(self.limit)} {self.key} leaves nothing to compress: {span}; "
+                            "ask for less")
         if not self.holds(smallest):
             times = re.search(r"([\d.e]+)\s*x$", self.text.strip(), re.IGNORECASE)
             most = float(times[1]) * self.limit / self.of(smallest) if times else 0.0
             way = f"ask for at most {int(10 * most) / 10:g}x" if times else "raise the budget or lower --base"
-            raise UserError(f"--budget {self.text}: {short(self.limit)} {self.key} is out of reach: the smallest "
-                            f"sub-network has {short(self.of(smallest))}; {way}")
+            raise UserError(f"--budget {self.text}: {short(self.limit)} {self.key} is out of reach: {span}; {way}")
 
 
 def short(number: float) -> str:

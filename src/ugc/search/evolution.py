@@ -28,9 +28,9 @@ class SearchConfig(Config):
 
     population: int = Field(default=50, ge=1)
     generations: int = Field(default=25, ge=0)
-    parents: float = 0.25
-    mutants: float = 0.5
-    mutation: float = 0.2
+    parents: float = Field(default=0.25, gt=0, le=1)
+    mutants: float = Field(default=0.5, ge=0, le=1)
+    mutation: float = Field(default=0.2, ge=0, le=1)
 
 
 def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], config: SearchConfig, clock: Clock,

@@ -8,7 +8,7 @@ built, so a sandwich of sub-networks costs the memory of one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -21,11 +21,14 @@ from ugc.core.device import Device
 N = TypeVar("N", bound=nn.Module)
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimiserConfig(Config):
     """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear)."""
 
     lr: float = Field(default=2e-4, gt=0)
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[Beta, Beta] = (0.5, 0.999)
     schedule: Literal["linear", "lineage"] = "linear"
 
 

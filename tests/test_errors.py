@@ -1,0 +1,375 @@
+"""docs/errors.md is true: every line of its table has a case here, which ends in that sentence and leaves nothing broken."""
+
+import builtins
+import errno
+import json
+import os
+import re
+import resource
+import shutil
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from ugc.data import pictures
+
+PAGE = Path(__file__).parents[1] / "docs/errors.md"
+CASES = {}
+
+
+def lines():
+    """{input: the sentence, `..` standing for anything}, from the tables of the page."""
+    rows = [re.split(r"(?<!\\)\|", line.strip().strip("|")) for line in PAGE.read_text(encoding="utf-8").splitlines()
+            if line.startswith("|")]
+    return {row[0].strip(): row[1].strip().strip("`") for row in rows if row[1].strip().startswith("`")}
+
+
+TABLE = lines()
+
+
+def case(name):
+    def put(function):
+        CASES[name] = function
+        return function
+    return put
+
+
+@dataclass
+class Bench:
+    """What a case works with: eight pairs that it may spoil, and `run`, a small `ugc run` on them."""
+
+    ugc: Any
+    data: Path
+    folder: Path
+    tiny: tuple[object, ...]
+    finished: Path
+    patch: pytest.MonkeyPatch
+
+    def run(self, *words):
+        return self.ugc("run", self.data, "--out", self.folder / "run", *self.tiny, "--set", "generator.blocks=3",
+                        "--until", "original", *words)
+
+    def saved(self):
+        """A copy of a saved net."""
+        return Path(shutil.copytree(self.finished / "student", self.folder / "net"))
+
+    def began(self):
+        """A copy of a run folder, and the command that goes on with it up to the end."""
+        recipe = json.loads((self.finished / "recipe.json").read_text())
+        folder = Path(shutil.copytree(self.finished, self.folder / "began"))
+        shutil.rmtree(folder / "stages/distill")
+        return folder, lambda: self.ugc("run", recipe["data"]["path"], "--out", folder, *self.tiny)
+
+
+@pytest.fixture
+def bench(ugc, ugc_home, pairs_in, tiny, tiny_run, tmp_path, monkeypatch):
+    return Bench(ugc, pairs_in(tmp_path / "data"), tmp_path, tiny, tiny_run, monkeypatch)
+
+
+def test_every_line_has_a_case_and_every_case_a_line():
+    assert sorted(TABLE) == sorted(CASES)
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_a_line_of_the_table(name, bench, ugc_home, tmp_path):
+    told = CASES[name](bench)
+    bench.patch.undo()
+    assert told.code == 2 and "Traceback" not in told.err and "Warning" not in told.err
+    pattern = ".*".join(re.escape(part) for part in TABLE[name].split(".."))
+    assert re.fullmatch(f"ugc( [a-z]+)?: {pattern}", told.last), f"{told.last}\nis not\n{TABLE[name]}"
+    assert sum(line.startswith("ugc") for line in told.err.splitlines()) == 1
+    assert not list(tmp_path.rglob(".*")) and not list(ugc_home.rglob(".*"))
+
+
+# ---- pictures and folders ----
+
+@case("an empty folder")
+def empty(bench):
+    shutil.rmtree(bench.data)
+    bench.data.mkdir()
+    return bench.run()
+
+
+@case("two sides without a stem in common")
+def no_pair(bench):
+    for path in (bench.data / "trainB").iterdir():
+        path.rename(path.with_stem(f"x{path.stem}"))
+    return bench.run()
+
+
+@case("one pair, and no test folder")
+def one_pair(bench):
+    for path in [*bench.data.glob("test?/*"), *bench.data.glob("trainB/0[1-9]*")]:
+        path.unlink()
+    return bench.run()
+
+
+@case("one pair to train on, and no other source")
+def one_pair_alone(bench):
+    for path in bench.data.glob("train?/*"):
+        if path.stem != "00":
+            path.unlink()
+    return bench.run()
+
+
+@case("two pictures of one stem")
+def same_stem(bench):
+    Image.new("RGB", (8, 8)).save(bench.data / "trainA/00.webp")
+    return bench.run()
+
+
+@case("a file name with a line break")
+def odd_name(bench):
+    (bench.data / "trainA/00.png").rename(bench.data / "trainA/0\n0.png")
+    return bench.run()
+
+
+@case("a square picture among pairs side by side")
+def not_two_halves(bench):
+    shutil.rmtree(bench.data)
+    bench.data.mkdir()
+    for i, width in enumerate((80, 80, 40)):
+        Image.new("RGB", (width, 40)).save(bench.data / f"{i}.png")
+    return bench.run()
+
+
+@case("a truncated picture")
+def truncated(bench):
+    path = bench.data / "trainA/03.png"
+    path.write_bytes(path.read_bytes()[:64])
+    return bench.run()
+
+
+@case("a text named .png")
+def text(bench):
+    (bench.data / "trainA/03.png").write_text("not a picture")
+    return bench.run()
+
+
+@case("a picture of zero bytes")
+def zero_bytes(bench):
+    (bench.data / "trainA/03.png").write_bytes(b"")
+    return bench.run()
+
+
+@case("a picture that you may not read")
+def forbidden(bench):
+    """As root everything may be read, so the system's answer is played."""
+    path, plain = bench.data / "trainA/03.png", builtins.open
+
+    def guarded(file, *args, **kwargs):
+        if Path(file) == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return plain(file, *args, **kwargs)
+
+    bench.patch.setattr(builtins, "open", guarded)
+    return bench.run()
+
+
+@case("sides of a pair that are cut differently")
+def mismatched(bench):
+    Image.new("RGB", (40, 60)).save(bench.data / "trainB/03.png")
+    return bench.run()
+
+
+@case("a TIFF of 5 channels among pictures of 3")
+def five_channels(bench):
+    (bench.data / "trainA/03.png").unlink()
+    pictures.write_picture(bench.data / "trainA/03.tif", np.zeros((40, 40, 5), np.uint8))
+    return bench.run()
+
+
+@case("a TIFF of 5 channels, and no `ugc[deep]`")
+def without_deep(bench):
+    pictures.write_picture(bench.data / "trainA/x.tif", np.zeros((40, 40, 5), np.uint8))
+    bench.patch.setitem(sys.modules, "tifffile", None)
+    return bench.run()
+
+
+@case("a picture 40,000 pixels wide")
+def wide(bench):
+    Image.new("1", (40_000, 3)).save(bench.data / "trainA/03.png")
+    return bench.run()
+
+
+@case("a decompression bomb")
+def bomb(bench):
+    path = bench.data / "trainA/03.png"
+    size = (30_000).to_bytes(4, "big") * 2
+    chunks = (b"IHDR" + size + bytes([8, 2, 0, 0, 0]), b"IDAT" + zlib.compress(bytes(1000)), b"IEND")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
+        (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") for chunk in chunks))
+    return bench.run()
+
+
+@case("NaN in a TIFF of floating point")
+def not_a_number(bench):
+    (bench.data / "trainA/03.png").unlink()
+    tifffile.imwrite(bench.data / "trainA/03.tif", np.full((40, 40), np.nan, np.float32))
+    return bench.run()
+
+
+# ---- options ----
+
+def option(name, *words):
+    CASES[name] = lambda bench: bench.run(*words)
+
+
+option("labels of 0", "--labels", 0)
+option("labels of 1.5", "--labels", 1.5)
+option("a budget below the smallest net", "--budget", "10000x")
+option("a budget above the largest net", "--budget", "1000G")
+option("a size below the stride", "--size", 2)
+option("an unknown family", "--family", "pix2pix-resnt")
+option("an unknown option", "--bugdet", "40x")
+option("an unknown field", "--set", "optimizer.lr=1e-4")
+option("an unknown stage", "--until", "distil")
+option("a field of another type", "--set", "batch=many")
+option("a number without end", "--set", "optimiser.lr=Infinity")
+
+
+# ---- saved nets and run folders ----
+
+@case("a saved net that is cut short")
+def cut_net(bench):
+    weights = bench.saved() / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    return bench.run("--original", weights.parent)
+
+
+@case("a saved net with weights of another")
+def other_weights(bench):
+    net = bench.saved()
+    shutil.copy(bench.finished / "original/model.safetensors", net)
+    return bench.run("--original", net)
+
+
+@case("a config.json of another program")
+def foreign_config(bench):
+    net = bench.saved()
+    (net / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "n_layer": 12}')
+    return bench.run("--original", net)
+
+
+@case("a config.json that is no JSON")
+def no_json(bench):
+    net = bench.saved()
+    (net / "config.json").write_bytes(b"\x80\x02ctorch")
+    return bench.ugc("translate", net, bench.data / "testA", bench.folder / "out")
+
+
+@case("a .pth file as a saved net")
+def pickle(bench):
+    (bench.folder / "latest_net_G.pth").write_bytes(b"PK\x03\x04")
+    return bench.run("--original", bench.folder / "latest_net_G.pth")
+
+
+@case("a run folder with a damaged file")
+def damaged_choice(bench):
+    folder, go_on = bench.began()
+    (folder / "stages/search/choice.json").write_text('{"student": {"arch":')
+    return go_on()
+
+
+@case("a run folder with a net that is cut short")
+def damaged_supernet(bench):
+    folder, go_on = bench.began()
+    weights = folder / "supernet/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return go_on()
+
+
+@case("a run folder of another version")
+def other_version(bench):
+    folder, go_on = bench.began()
+    env, recipe = (json.loads((folder / name).read_text()) for name in ("env.json", "recipe.json"))
+    env["versions"]["ugc"] = "9.1.0"
+    recipe["telepathy"] = True
+    (folder / "env.json").write_text(json.dumps(env))
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    return go_on()
+
+
+@case("a run folder of another form")
+def other_form(bench):
+    folder, go_on = bench.began()
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "format": 7}))
+    return go_on()
+
+
+@case("a run with other options in the same folder")
+def other_options(bench):
+    return bench.ugc("run", bench.data, "--out", bench.finished, *bench.tiny, "--seed", 7)
+
+
+# ---- the machine ----
+
+@case("a folder that you may not write to")
+def read_only(bench):
+    """As root everything may be written, so the system's answer is played."""
+    plain = os.mkdir
+
+    def guarded(path, *args, **kwargs):
+        if Path(path) == bench.folder / "run":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return plain(path, *args, **kwargs)
+
+    bench.patch.setattr(os, "mkdir", guarded)
+    return bench.run()
+
+
+@case("a full disk")
+def full_disk(bench):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    bench.patch.setattr(os, "fsync", full)
+    return bench.run()
+
+
+@case("a limit on the size of files")
+def small_files(bench):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # Python ignores the signal, so writing says it
+    try:
+        return bench.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@case("too little memory")
+def no_memory(bench):
+    def full(*_):
+        raise MemoryError
+
+    bench.patch.setattr(pictures, "resize", full)
+    bench.patch.setattr("ugc.data.folders.resize", full)
+    return bench.run()
+
+
+@pytest.mark.parametrize("at", range(0, 12, 2))
+def test_a_disk_that_fills_at_any_write_leaves_a_run_that_goes_on(at, bench, ugc_home, tmp_path):
+    plain, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        plain(handle)
+
+    bench.patch.setattr(os, "fsync", full)
+    told = bench.run("--steps", 1)
+    bench.patch.undo()
+    assert told.code == 2 and "No space left on device" in told.last and "Traceback" not in told.err
+    assert not list(tmp_path.rglob(".*")) and not list(ugc_home.rglob(".*"))
+    told = bench.run("--steps", 1)
+    assert told.code == 0, told.err
+    assert (tmp_path / "run/original/model.safetensors").exists()
