@@ -53,7 +53,7 @@ def find_layout(root: Path, alone: Wanted | None = None) -> Layout:
         return _two_sided(root, {"train": ("A", "B")}, alone)
     if (root / "train").is_dir():
         return _one_sided(root, {split: split for split in SPLITS if (root / split).is_dir()}, alone)
-    if _pictures(root, root, deep=False)[0]:
+    if pictures_in(root, root, deep=False)[0]:
         return _one_sided(root, {"train": "."}, alone)
     inside = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir() if not entry.name.startswith("."))
     found = ", ".join(inside[:6]) + (f" and {len(inside) - 6} more" if len(inside) > 6 else "") if inside else "nothing"
@@ -78,7 +78,7 @@ def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]], alone: Wanted
         if all(side in there for side in needed):
             splits[split] = {"A": {}, "B": {}}
             for side, name in there.items():
-                splits[split][side], odd = _pictures(root, root / name)
+                splits[split][side], odd = pictures_in(root, root / name)
                 strangers += odd
             names += there.values()
     for side, name in zip("AB", folders["train"]):
@@ -100,7 +100,7 @@ def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> 
         folders = {**folders, **{split: split for split in SPLITS if (root / split).is_dir()}}
     splits, strangers = {}, 0
     for split, name in folders.items():
-        found, odd = _pictures(root, root / name, deep=name != ".")
+        found, odd = pictures_in(root, root / name, deep=name != ".")
         splits[split] = {"A": found, "B": {}} if alone.side == "A" else {"A": {}, "B": found}
         strangers += odd
     if not (first := splits["train"][alone.side]):
@@ -115,7 +115,7 @@ def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> 
 def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
     splits, strangers = {}, 0
     for split, name in folders.items():
-        both, odd = _pictures(root, root / name, deep=name != ".")
+        both, odd = pictures_in(root, root / name, deep=name != ".")
         splits[split] = {"A": both, "B": both}
         strangers += odd
     if not (first := splits["train"]["A"]):
@@ -128,7 +128,7 @@ def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
     return Layout(f"pairs side by side in {where}", splits, cut=True, strangers=strangers)
 
 
-def _pictures(root: Path, folder: Path, deep: bool = True) -> tuple[Files, int]:
+def pictures_in(root: Path, folder: Path, deep: bool = True) -> tuple[Files, int]:
     """Pictures by key (path below `folder` without suffix), and how many other files there are."""
     found: Files = {}
     strangers = 0
