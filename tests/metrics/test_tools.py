@@ -6,7 +6,7 @@ import torch
 from ugc.metrics.features import BODY, POOL3, Extractor
 from ugc.metrics.frechet import Gaussian, frechet_distance
 from ugc.metrics.kernel import kernel_distance
-from ugc.metrics.scoring import FEW, floor, halves, score, warnings
+from ugc.metrics.scoring import FEW, Score, floor, halves, score, warnings
 from ugc.metrics.tools import Tools, tools_at_hand
 
 
@@ -59,6 +59,13 @@ def test_a_score_has_intervals_and_the_floors_count_and_known_targets_are_not_se
     again = score([(x, y)], tools, targets)
     assert tools.extractors[0].seen == before + 40 and again.row == pytest.approx(whole.row, rel=1e-5)
     assert score([(x[:15], y[:15])], tools).intervals == {}
+
+
+def test_two_scores_of_the_same_answers_keep_their_names_apart():
+    one, other = Score({"psnr": 1.0}), Score({"psnr": 2.0, "fid": 3.0}, {"fid": (2.0, 4.0)}, {"fid": 5.0})
+    both = one.beside(other, "_to_original")
+    assert both.row == {"psnr": 1.0, "psnr_to_original": 2.0, "fid_to_original": 3.0}
+    assert both.intervals == {"fid_to_original": (2.0, 4.0)} and both.half == {"fid_to_original": 5.0}
 
 
 def test_the_floor_is_real_against_real():
