@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -139,6 +140,36 @@ def test_no_place_on_disk(server, tmp_path):
         get(server, tmp_path / "file" / "w.pth")
 
 
+def public(server, file):
+    """A public file that this server has."""
+    return replace(file, address=server.address, size=len(server.data), sha256=hashlib.sha256(server.data).hexdigest())
+
+
+def test_the_inception_file_comes_through_it(server, tmp_path, monkeypatch):
+    import torch
+
+    from ugc.metrics.tools import tools_at_hand
+    from ugc.nn import inception
+
+    with torch.device("meta"):
+        weights = inception.Inception().state_dict()
+    torch.save({key: torch.full(t.shape, 0.5) for key, t in weights.items()}, tmp_path / "made.pth")
+    server.data = (tmp_path / "made.pth").read_bytes()
+    server.cuts = [1_000_000]
+    monkeypatch.setenv("UGC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("UGC_INCEPTION", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(inception, "PUBLIC", public(server, inception.PUBLIC))
+    assert "inception" not in tools_at_hand().provenance and not server.asked  # never fetched unasked
+    assert tools_at_hand(inception=True).extractors[1].net.fc.weight.eq(0.5).all()
+    assert len(server.asked) == 2
+    assert "inception" in tools_at_hand().provenance and len(server.asked) == 2  # from now on it is at hand
+    where = tmp_path / "hub" / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"  # as another tool calls it
+    where.parent.mkdir(parents=True)
+    (tmp_path / "home" / inception.PUBLIC.name).rename(where)
+    assert inception.Inception.cached() == where
+
+
 def test_the_vgg16_file_comes_through_it(server, tmp_path, monkeypatch):
     import torch
 
@@ -151,9 +182,7 @@ def test_the_vgg16_file_comes_through_it(server, tmp_path, monkeypatch):
     monkeypatch.setenv("UGC_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("UGC_VGG16", raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(vgg16, "ADDRESS", server.address)
-    monkeypatch.setattr(vgg16, "SIZE", len(server.data))
-    monkeypatch.setattr(vgg16, "SHA256", hashlib.sha256(server.data).hexdigest())
+    monkeypatch.setattr(vgg16, "PUBLIC", public(server, vgg16.PUBLIC))
     assert load_backbone("vgg16").name == load_backbone("auto").name == "vgg16"
     assert len(server.asked) == 2
 

@@ -135,6 +135,20 @@ def test_all_numbers_of_metrics_json_are_in_the_tables(page: Page, finished: Pat
     assert "peak signal-to-noise ratio, peak 2, mean over images" in page.text, "the protocol is said"
 
 
+def test_intervals_stand_under_distances_and_the_floors_count_below(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["intervals"] = {"student": {"kd_efflite0": [127.2, 141.6]}, "floor": {"kd_efflite0": [-1.25, None]}}
+    metrics["half"] = {"student": {"fd_efflite0": 190.4}, "floor": {"fd_efflite0": 13.9}, "copy": {"fd_efflite0": "?"}}
+    metrics["protocol"]["floor_images"] = 1024
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    page = Page(write_report(run))
+    student = re.search(r"<tr[^>]*><th>student</th>(.*?)</tr>", page.source)
+    assert student and ">133.7<" in student.group(1) and ">127.2 to 141.6<" in student.group(1)
+    assert page.source.count('class="ends"') == 1, "what is no interval is left out"
+    assert "FD (Lite0) of 1,024 images, as many as the floor is of: student 190.4, floor 13.9." in page.text
+
+
 def test_a_student_that_a_copy_beats_is_not_praised(finished: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     metrics = json.loads((run / "metrics.json").read_text())

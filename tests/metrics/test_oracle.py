@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
-from ugc.metrics.features import Extractor, Features
-from ugc.metrics.protocols import distances, evaluate, floor
+from ugc.metrics.features import BODY, HEAD, Features, Lite0Extractor
+from ugc.metrics.scoring import distances, floor, score
+from ugc.metrics.tools import Tools
 
 FEW = 256
 
@@ -59,7 +60,7 @@ def test_pixel_metrics_of_simple_answers(glyphs, answer, want):
     iou, psnr, ssim, l1 = want
     source, target = glyphs
     answers = {"copy": source, "white": torch.ones_like(target), "blur": blur(target), "shift": target.roll(1, -1)}
-    row = evaluate(zip(answers[answer].split(100), target.split(100)))
+    row = score(zip(answers[answer].split(100), target.split(100))).row
     assert row["ink_iou"] == pytest.approx(iou, abs=0.01)
     assert row["psnr"] == pytest.approx(psnr, abs=0.15)
     assert row["ssim"] == pytest.approx(ssim, abs=0.03 if answer == "white" else 0.02)
@@ -68,31 +69,36 @@ def test_pixel_metrics_of_simple_answers(glyphs, answer, want):
 
 def test_feature_metrics_of_simple_answers(glyphs):
     source, target = (side[:FEW] for side in glyphs)
-    extractor = Extractor()
+    extractor = Lite0Extractor()
     truth = extractor(target)
     copy = distances(extractor(source), truth)
     assert copy["kd_efflite0"] == pytest.approx(68, abs=12)
     assert copy["fd_efflite0"] == pytest.approx(130, abs=25)
     white = extractor(torch.ones(1, 1, 64, 64))
-    white = distances(Features(white.body.expand(FEW, -1), white.head.expand(FEW, -1)), truth)
+    white = distances(Features({space: x.expand(FEW, -1) for space, x in white.spaces.items()}), truth)
     assert white["kd_efflite0"] == pytest.approx(650, rel=0.08)
     assert white["fd_efflite0"] == pytest.approx(1375, rel=0.05)
     blurred = distances(extractor(blur(target)), truth)
     assert blurred["kd_efflite0"] == pytest.approx(140, abs=25)
     assert distances(truth, truth)["fd_efflite0"] == pytest.approx(0, abs=1e-6)
-    near = floor(truth)
+    near = floor(truth).row
     assert abs(near["kd_efflite0"]) < 6 and near["fd_efflite0"] < copy["fd_efflite0"]
 
 
 def test_extractor_is_blind_to_batches_channels_and_known_targets(glyphs):
     source, target = (side[:6] for side in glyphs)
-    extractor = Extractor()
+    extractor = Lite0Extractor()
     whole = extractor(target)
-    torch.testing.assert_close(extractor.collect(target.split(4)).head, whole.head, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(extractor(target.repeat(1, 3, 1, 1)).body, whole.body, rtol=1e-4, atol=1e-5)
-    assert whole.head.dtype == torch.float64 and (whole.body.shape, whole.head.shape) == ((6, 320), (6, 1280))
-    again = evaluate(zip(source.split(4), target.split(4)), extractor)
-    known = evaluate([(source, target)], extractor, whole)
+    tools = Tools((extractor,))
+    torch.testing.assert_close(tools.collect(target.split(4)).spaces[HEAD], whole.spaces[HEAD], rtol=1e-4, atol=1e-5)
+    colour = extractor(target.repeat(1, 3, 1, 1))
+    torch.testing.assert_close(colour.spaces[BODY], whole.spaces[BODY], rtol=1e-4, atol=1e-5)
+    assert whole.spaces[HEAD].dtype == torch.float64
+    assert {space: tuple(x.shape) for space, x in whole.spaces.items()} == {BODY: (6, 320), HEAD: (6, 1280)}
+    again = score(zip(source.split(4), target.split(4)), tools).row
+    known = score([(source, target)], tools, whole).row
     assert known == pytest.approx(again, rel=1e-3)
-    assert "kd_efflite0" not in evaluate([(source[:1], target[:1])], extractor)
-    assert extractor(torch.zeros(1, 3, 48, 96)).body.shape == (1, 320)
+    back = score([(source.flip(0), target.flip(0))], tools).row
+    assert back == pytest.approx(again, rel=1e-3)
+    assert "kd_efflite0" not in score([(source[:1], target[:1])], tools).row
+    assert extractor(torch.zeros(1, 3, 48, 96)).spaces[BODY].shape == (1, 320)

@@ -7,7 +7,8 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from ugc.metrics.pixel import ink_iou, l1, psnr, ssim_metric
-from ugc.metrics.protocols import METRICS, evaluate, ordered
+from ugc.metrics.protocols import METRICS, ordered
+from ugc.metrics.scoring import Score, score
 
 
 def pair(n=5, channels=1, size=32):
@@ -50,16 +51,16 @@ def test_every_metric_has_a_direction_that_holds():
         if metric.per_image:
             better = metric.per_image(near, x) - metric.per_image(y, x)
             assert ((better > 0) == (metric.better == "higher")).all(), metric.name
-    assert [m.name for m in ordered()][:4] == ["psnr", "ssim", "l1", "ink_iou"]
+    assert [m.name for m in ordered()][:5] == ["psnr", "ssim", "l1", "lpips", "ink_iou"]
     assert set(METRICS) >= {"kd_efflite0", "fd_efflite0"}
 
 
 def test_the_mean_does_not_depend_on_batches_and_is_json():
     x, y = pair(7)
-    rows = [evaluate(zip(y.split(n), x.split(n))) for n in (1, 3, 7)]
+    rows = [score(zip(y.split(n), x.split(n))).row for n in (1, 3, 7)]
     for row in rows[1:]:
         assert row == pytest.approx(rows[0], rel=1e-6)
     assert list(rows[0]) == ["psnr", "ssim", "l1", "ink_iou"]
-    json.dumps(evaluate([(x, x)]), allow_nan=False)
-    assert "ink_iou" not in evaluate([pair(channels=3)])
-    assert evaluate([]) == {}
+    json.dumps(score([(x, x)]).row, allow_nan=False)
+    assert "ink_iou" not in score([pair(channels=3)]).row
+    assert score([]) == Score({})

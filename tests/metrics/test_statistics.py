@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from torchmetrics.image.fid import _compute_fid
+from torchmetrics.image.kid import poly_mmd
 
-from ugc.metrics.frechet import Gaussian, frechet_distance
-from ugc.metrics.kernel import kernel_distance
+from ugc.core.errors import UserError
+from ugc.metrics import frechet as frechet_module
+from ugc.metrics.bootstrap import counts
+from ugc.metrics.frechet import Gaussian, Moments, frechet_distance, frechet_interval, load_statistics, save_statistics
+from ugc.metrics.kernel import SCALE, kernel_distance, kernel_interval
 
 
 def sample(n, d, seed, scale=1.0, shift=0.0):
@@ -79,3 +84,110 @@ def test_a_collapsed_generator_is_far_and_distance_grows(distance):
     near, far, collapsed = distance(x, y), distance(x, y + 0.5), distance(x, y[:1].expand(300, -1))
     assert near < far / 3
     assert collapsed > 5 * abs(near)
+
+
+def test_frechet_of_gaussians_that_commute_is_the_closed_form():
+    """N(m, diag a^2) and N(n, diag b^2): |m - n|^2 + sum (a - b)^2."""
+    g = torch.Generator().manual_seed(5)
+    m, n, a, b = torch.randn(4, 30, generator=g, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(30, 30, generator=g, dtype=torch.float64)).Q
+    ours = frechet_distance(*(Moments(turn @ mean, turn @ torch.diag(s**2) @ turn.T) for mean, s in ((m, a), (n, b))))
+    want = ((m - n) ** 2).sum() + ((a.abs() - b.abs()) ** 2).sum()
+    assert ours == pytest.approx(float(want), rel=1e-9)
+
+
+def test_distances_equal_torchmetrics_on_the_same_features():
+    x, y = sample(200, 64, 1), sample(230, 64, 2, scale=1.2, shift=0.1)
+    theirs = _compute_fid(x.mean(0), torch.cov(x.T), y.mean(0), torch.cov(y.T))
+    assert frechet(x, y) == pytest.approx(float(theirs), rel=1e-6)
+    assert kernel_distance(x[:180], y[:180]) == pytest.approx(SCALE * float(poly_mmd(x[:180], y[:180])), rel=1e-9)
+
+
+def test_neither_depends_on_order():
+    x, y = sample(60, 16, 1), sample(60, 16, 2, shift=0.2)
+    other = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    assert frechet(x[other], y) == pytest.approx(frechet(x, y), rel=1e-9)
+    assert kernel_distance(x[other], y) == pytest.approx(kernel_distance(x, y), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [40, 12])  # 12: fewer images than dimensions
+def test_a_resample_of_the_interval_is_the_distance_of_drawn_images(n):
+    x, y = sample(n, 16, 1), sample(n, 16, 2, scale=1.3)
+    w = torch.from_numpy(np.random.default_rng(0).multinomial(n, [1 / n] * n)).double()
+    v = w.flip(0)
+    drawn = frechet(x.repeat_interleave(w.long(), 0), y.repeat_interleave(v.long(), 0))
+    assert frechet_module._resampled(x, y, w, v) == pytest.approx(drawn, rel=1e-6)
+
+
+INTERVALS = {"frechet": (frechet, frechet_interval), "kernel": (kernel_distance, kernel_interval)}
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+@pytest.mark.parametrize("paired", [True, False])
+def test_an_interval_holds_the_mean_of_fresh_draws(name, paired):
+    """Nominally 38 of 40; the sets differ, and paired ones are alike image by image."""
+    distance, interval = INTERVALS[name]
+
+    def draw(seed):
+        x = sample(100, 6, 2 * seed)
+        y = 0.9 * x + 0.3 * sample(100, 6, 2 * seed + 1) + 0.4 if paired else sample(100, 6, 2 * seed + 1, shift=0.4)
+        return x, y
+
+    mean = np.mean([distance(*draw(seed)) for seed in range(1000, 1200)])
+    ends = [interval(*draw(seed), paired, resamples=40) for seed in range(40)]
+    assert sum(low <= mean <= high for low, high in ends) >= 34
+    estimates = [distance(*draw(seed)) for seed in range(200)]
+    widths = [high - low for low, high in ends]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(estimates), rel=0.3)
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+def test_an_interval_is_a_fixed_draw_and_wants_sixteen_images(name):
+    interval = INTERVALS[name][1]
+    x, y = sample(16, 4, 1), sample(16, 4, 2, shift=1.0)
+    assert interval(x, y, True) == interval(x, y, True)
+    assert interval(x, y, False) != interval(x, y, True)
+    with pytest.raises(ValueError, match="16 images"):
+        interval(x[:15], y[:15], True)
+    w, v = counts(20, 30, 5, paired=False)
+    assert (w.sum(1) == 20).all() and (v.sum(1) == 30).all()
+
+
+def test_statistics_files_are_those_of_the_lineage(tmp_path):
+    x, y = sample(50, 6, 1), sample(40, 6, 2)
+    save_statistics(tmp_path / "new" / "s.npz", Gaussian.of(x))
+    with np.load(tmp_path / "new" / "s.npz") as file:  # as pytorch-fid reads it
+        mu, sigma = file["mu"][:], file["sigma"][:]
+    np.testing.assert_allclose(mu, x.numpy().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(sigma, np.cov(x.numpy(), rowvar=False), rtol=1e-9)
+    read = load_statistics(tmp_path / "new" / "s.npz")
+    assert frechet_distance(read, Gaussian.of(y)) == frechet(x, y)
+    np.savez(tmp_path / "theirs.npz", mu=mu.astype(np.float32), sigma=sigma, images=np.arange(3))  # others write more
+    theirs = load_statistics(tmp_path / "theirs.npz")
+    assert frechet_distance(theirs, Gaussian.of(y)) == pytest.approx(frechet(x, y), rel=1e-5)
+
+
+BROKEN = {
+    "missing": (None, "cannot be read as a statistics file"),
+    "empty": (b"", "cannot be read as a statistics file"),
+    "text": (b"mu, sigma", "cannot be read as a statistics file"),
+    "one array": ({"mu": np.zeros(4)}, "has no sigma"),
+    "shapes": ({"mu": np.zeros(4), "sigma": np.eye(5)}, "expected floating point"),
+    "whole numbers": ({"mu": np.zeros(4, int), "sigma": np.eye(4)}, "expected floating point"),
+    "nan": ({"mu": np.zeros(4), "sigma": np.full((4, 4), np.nan)}, "no covariance"),
+    "skew": ({"mu": np.zeros(4), "sigma": np.triu(np.ones((4, 4)))}, "no covariance"),
+    "objects": ({"mu": np.array([{}] * 4), "sigma": np.eye(4)}, "cannot be read as a statistics file"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_statistics_file_is_one_sentence(name, tmp_path):
+    content, match = BROKEN[name]
+    path = tmp_path / "s.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.savez(path, **content)
+    with pytest.raises(UserError, match=match) as error:
+        load_statistics(path)
+    assert "\n" not in str(error.value)

@@ -1,12 +1,14 @@
 """Backbones: one contract, the published outputs, and no random weights in silence."""
 
 import hashlib
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from ugc.core import weights
 from ugc.core.errors import UserError
 from ugc.nn import lite0, vgg16
 from ugc.nn.backbones import BACKBONES, load_backbone
@@ -30,11 +32,12 @@ def nowhere(tmp_path, monkeypatch):
 def small_file(nowhere, monkeypatch):
     """A stand-in for the public file: random trunk weights under the public keys, and a classifier that is dropped."""
     torch.manual_seed(0)
-    weights = {**vgg16.VGG16().state_dict(), "classifier.0.weight": torch.ones(2, 2)}
+    made = {**vgg16.VGG16().state_dict(), "classifier.0.weight": torch.ones(2, 2)}
     path = nowhere / "elsewhere.pth"
-    torch.save(weights, path)
-    monkeypatch.setattr(vgg16, "SIZE", path.stat().st_size)
-    monkeypatch.setattr(vgg16, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    torch.save(made, path)
+    known = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    monkeypatch.setattr(weights, "LARGE", 0)
+    monkeypatch.setattr(vgg16, "PUBLIC", replace(vgg16.PUBLIC, **known))
     return path
 
 
@@ -127,15 +130,15 @@ def test_lite0_says_when_its_package_is_absent(monkeypatch, nowhere):
 
 
 def test_auto_takes_vgg16_only_where_it_is_cached(nowhere, small_file, monkeypatch):
-    monkeypatch.setattr(vgg16, "fetch", lambda *a: pytest.fail("auto never downloads"))
+    monkeypatch.setattr(weights, "fetch", lambda *a: pytest.fail("auto never downloads"))
     assert load_backbone("auto").name == "lite0"
-    place = nowhere / "hub" / "checkpoints" / vgg16.FILE
+    place = nowhere / "hub" / "checkpoints" / vgg16.PUBLIC.name
     place.parent.mkdir(parents=True)
     place.write_bytes(small_file.read_bytes())
     net = load_backbone("auto")
-    assert (net.name, net.weights_digest) == ("vgg16", vgg16.SHA256)
-    weights = torch.load(small_file, weights_only=True)
-    torch.testing.assert_close(net.features[21].weight, weights["features.21.weight"], rtol=0, atol=0)
+    assert (net.name, net.weights_digest) == ("vgg16", vgg16.PUBLIC.sha256)
+    public = torch.load(small_file, weights_only=True)
+    torch.testing.assert_close(net.features[21].weight, public["features.21.weight"], rtol=0, atol=0)
 
 
 def test_vgg16_by_name_downloads_once_and_is_hashed_once(nowhere, small_file, monkeypatch):
@@ -144,10 +147,10 @@ def test_vgg16_by_name_downloads_once_and_is_hashed_once(nowhere, small_file, mo
         path.write_bytes(small_file.read_bytes())
         return path
 
-    monkeypatch.setattr(vgg16, "fetch", fetch)
+    monkeypatch.setattr(weights, "fetch", fetch)
     first = load_backbone("vgg16")
-    monkeypatch.setattr(vgg16, "fetch", lambda *a: pytest.fail("it is there"))
-    monkeypatch.setattr(vgg16, "sha256", lambda path: pytest.fail("it was checked"))
+    monkeypatch.setattr(weights, "fetch", lambda *a: pytest.fail("it is there"))
+    monkeypatch.setattr(weights, "sha256", lambda path: pytest.fail("it was checked"))
     second = load_backbone("vgg16")
     x = images()
     for a, b in zip(first(x), second(x)):
@@ -160,7 +163,7 @@ def test_another_file_is_refused(nowhere, small_file, monkeypatch):
     path = nowhere / "bad.pth"
     path.write_bytes(bytes(bad))
     monkeypatch.setenv("UGC_VGG16", str(path))
-    with pytest.raises(UserError, match="is not torchvision's VGG-16 file"):
+    with pytest.raises(UserError, match="is not the public file of VGG-16 weights"):
         load_backbone("vgg16")
     monkeypatch.setenv("UGC_VGG16", str(nowhere / "missing.pth"))
     with pytest.raises(UserError, match="which is no file"):

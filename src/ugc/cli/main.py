@@ -18,7 +18,7 @@ from ugc.core.errors import LostError, UserError, near, of_system, out_of_memory
 from ugc.core.rank import local_rank
 from ugc.version import __version__
 
-VERBS = ("run", "show", "data", "translate", "export", "push", "import", "recipes")
+VERBS = ("run", "show", "data", "translate", "eval", "export", "push", "import", "recipes")
 
 
 def file_of(verb: str) -> ModuleType:

@@ -56,7 +56,7 @@ def find_layout(root: Path, alone: Wanted | None = None) -> Layout:
         return _two_sided(root, {"train": ("A", "B")}, alone)
     if (root / "train").is_dir():
         return _one_sided(root, {split: split for split in SPLITS if (root / split).is_dir()}, alone)
-    if _Pictures(root, root, deep=False).found:
+    if Pictures(root, root, deep=False).found:
         return _one_sided(root, {"train": "."}, alone)
     inside = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir() if not entry.name.startswith("."))
     found = ", ".join(inside[:6]) + (f" and {len(inside) - 6} more" if len(inside) > 6 else "") if inside else "nothing"
@@ -79,7 +79,7 @@ def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]], alone: Wanted
     for split, pair in folders.items():
         there = {side: name for side, name in zip("AB", pair) if (root / name).is_dir()}
         if all(side in there for side in needed):
-            sides = {side: _Pictures(root, root / name) for side, name in there.items()}
+            sides = {side: Pictures(root, root / name) for side, name in there.items()}
             splits[split] = {"A": {}, "B": {}, **{side: pictures.found for side, pictures in sides.items()}}
             strangers += sum(pictures.strangers for pictures in sides.values())
             clashes += [clash for pictures in sides.values() for clash in pictures.clashes]
@@ -101,7 +101,7 @@ def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> 
         return _side_by_side(root, folders)
     if folders["train"] == ".":
         folders = {**folders, **{split: split for split in SPLITS if (root / split).is_dir()}}
-    both = {split: _Pictures(root, root / name, deep=name != ".") for split, name in folders.items()}
+    both = {split: Pictures(root, root / name, deep=name != ".") for split, name in folders.items()}
     splits = {split: {"A": Files(), "B": Files(), alone.side: found.found} for split, found in both.items()}
     if not (first := splits["train"][alone.side]):
         raise UserError(f"{root / folders['train']} holds no picture ({_kinds()})")
@@ -115,7 +115,7 @@ def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> 
 
 
 def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
-    both = {split: _Pictures(root, root / name, deep=name != ".") for split, name in folders.items()}
+    both = {split: Pictures(root, root / name, deep=name != ".") for split, name in folders.items()}
     splits = {split: {"A": pictures.found, "B": pictures.found} for split, pictures in both.items()}
     if not splits["train"]["A"]:
         raise UserError(f"{root / folders['train']} holds no picture ({_kinds()})")
@@ -124,7 +124,7 @@ def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
                   clashes=tuple(clash for pictures in both.values() for clash in pictures.clashes))
 
 
-class _Pictures:
+class Pictures:
     """The pictures of a folder.
 
     found: by key (path below `folder` without suffix), the first of each. strangers: how many other files there are.

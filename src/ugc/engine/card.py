@@ -172,8 +172,9 @@ def _protocol(record: Record, measured: Sequence[Metric]) -> Iterable[str]:
     size = "x".join(map(str, about.get("size") or []))
     yield f"{about.get('test_images', 0):,} test images at {size}, read once, at the end; one run, seed {about.get('seed')}"
     yield from (f"{_word(m)} (`{m.name}`): {texts.get(m.name, m.text)}" for m in measured)
-    if about.get("extractor"):
-        yield f"features: {about['extractor']}, weights sha256 `{str(about.get('weights_sha256'))[:16]}`"
+    for one in (about, about.get("inception") or {}, about.get("lpips") or {}):
+        if one.get("extractor"):
+            yield f"features: {one['extractor']}, weights sha256 `{str(one.get('weights_sha256'))[:16]}`"
     yield from (f"{name}: {about[name]}" for name in ("copy", "floor") if about.get(name))
     yield ("`macs`: multiply-adds of the convolutions, as carried out; `macs_paper`: as the papers count, transposed "
            "convolutions on their output grid")

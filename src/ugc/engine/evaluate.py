@@ -1,4 +1,4 @@
-"""The test split, read once: rows of numbers for every net, for `copy` and `floor`; a few pictures; latencies.
+"""Answers to the test split as rows of numbers, beside `copy` and `floor`. `ugc run` and `ugc eval` measure by this file.
 
 What imitates an original is measured against the original's pictures, too: `psnr_to_original` is `psnr` with such a
 picture in the target's place. A test without targets has these numbers only.
@@ -6,136 +6,139 @@ picture in the target's place. A test without targets has these numbers only.
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ugc.core.clock import Clock
 from ugc.core.device import cpu_name
+from ugc.core.errors import UserError
 from ugc.core.images import from_unit, to_unit
-from ugc.core.log import progress
+from ugc.core.log import progress, say
 from ugc.data.pictures import write_picture
 from ugc.data.stream import TestData
+from ugc.engine.answers import BATCH, RUNS, Answers, CopyAnswers, NetAnswers, Questions
 from ugc.export.saved import load_net
-from ugc.metrics.features import Extractor
-from ugc.metrics.protocols import TO_ORIGINAL, evaluate, floor, ordered, to_original
-from ugc.models.generator import Generator
-from ugc.nn.cost import total, trace
+from ugc.metrics.bootstrap import LEVEL
+from ugc.metrics.features import Features
+from ugc.metrics.protocols import TO_ORIGINAL, ordered, to_original
+from ugc.metrics.scoring import Score, floor, score, warnings
+from ugc.metrics.tools import Tools, tools_at_hand
 
-BATCH = 32
 SAMPLES = 12
-RUNS = 30
-
-
-class Asked(Protocol):
-    """What answers are compared with: `batches` of (source, truth), [n, C, H, W] in [-1, 1]."""
-
-    def __len__(self) -> int: ...
-    def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 @dataclass(frozen=True)
 class Imitated:
-    """The test sources with a net's pictures of them in the targets' place."""
+    """The test sources with somebody's pictures of them in the targets' place."""
 
     data: TestData
-    net: Generator
+    by: Answers
     device: torch.device
 
     def __len__(self) -> int:
         return len(self.data)
 
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for source, _ in self.data.batches(batch):
-            with torch.no_grad():
-                yield source, self.net(source.to(self.device))
+        assert batch == BATCH  # as large as those of the answers
+        answers = (answer for answer, _ in self.by.batches(self.data, self.device))
+        return ((source, answer) for (source, _), answer in zip(self.data.batches(batch), answers))
 
 
 def test(folders: Mapping[str, Path], data: TestData, device: torch.device, samples: Path, seed: int,
          imitated: str | None = None) -> dict[str, Any]:
-    """Score saved nets on the test pairs.
+    """Score saved nets on the test pairs: what `metrics.json` keeps.
 
     Args:
         folders: role -> folder of a saved net.
         samples: where SAMPLES pictures, drawn at random, are written for the report.
         imitated: the role whose pictures the others were made to give; None where there is no such net.
+    """
+    answers: dict[str, Answers] = {role: NetAnswers(folder) for role, folder in folders.items()}
+    result, _ = measure(answers, data, device, tools_at_hand(device), seed, imitated=imitated)
+    _samples({r: folders[r] for r in ("original", "student") if r in folders}, data, samples, seed)
+    return result
+
+
+def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device, tools: Tools, seed: int,
+            given: Mapping[str, Any] | None = None, imitated: str | None = None) -> tuple[dict[str, Any], Features]:
+    """Score answers on the test images, and say aloud where there are few of them.
+
+    Args:
+        answers: role -> who answers.
+        tools: what measures.
+        seed: of the data's split, for the protocol.
+        given: metric -> statistics of other real images.
+        imitated: as in `test`.
 
     Returns:
-        `{"rows": {role: {metric: number}}, "protocol": {..}}`: what `metrics.json` keeps.
+        `{"rows": {role: {metric: number}}, "intervals": .., "half": .., "protocol": {..}, "warnings": [..]}`, and the
+        features of the targets. `intervals` and `half` have the form of `rows`, see `Score`.
+
+    Raises:
+        UserError: answers that are not finite.
     """
-    extractor = Extractor(device)
-    nets = {role: load_net(folder)[0] for role, folder in folders.items()}
-    rows: dict[str, dict[str, float]] = {role: {} for role in folders}
-    texts: dict[str, str] = {}
+    found = {role: Score({}) for role in answers}
+    targets = Features({})
     if data.paired:
-        _merge(rows, scores(nets, data, device, extractor))
-        texts |= {m.name: m.text for m in ordered()}
+        of_targets, targets = scores(answers, data, device, tools, given)
+        found |= of_targets
     if imitated:
-        others = {role: net for role, net in nets.items() if role != imitated}
-        found = scores(others, Imitated(data, nets[imitated].to(device), device), device, extractor)
-        _merge(rows, {role: {key + TO_ORIGINAL: value for key, value in row.items()} for role, row in found.items()})
-        texts |= {m.name: m.text for m in to_original()}
-    for role, net in nets.items():
-        rows[role] |= vars(total(trace(net, None, data.sources.shape[1:3])))
-        rows[role]["latency_ms"] = latency(net, data.sources.shape[1:3])
-    _samples({r: folders[r] for r in ("original", "student") if r in folders}, data, samples, seed)
-    protocol = {
-        "test_images": len(data), "size": list(data.sources.shape[1:3]), "seed": seed, **extractor.provenance,
-        "metrics": texts, "copy": "the source as the answer",
+        others = {role: one for role, one in answers.items() if role != imitated}
+        for role, one in scores(others, Imitated(data, answers[imitated], device), device, tools)[0].items():
+            found[role] = found.get(role, Score({})).beside(one, TO_ORIGINAL)
+    for role, who in answers.items():
+        found[role].row.update(who.cost((data.sources.shape[1], data.sources.shape[2])))
+    words = warnings(len(data))
+    for word in words:
+        say(word)
+    names = {name for one in found.values() for name in one.row}
+    return {
+        "rows": {role: one.row for role, one in found.items()},
+        "intervals": {role: one.intervals for role, one in found.items() if one.intervals},
+        "half": {role: one.half for role, one in found.items() if one.half},
+        "protocol": _protocol(answers, data, tools, seed, names), "warnings": words,
+    }, targets
+
+
+def scores(answers: Mapping[str, Answers], asked: Questions, device: torch.device, tools: Tools,
+           given: Mapping[str, Any] | None = None) -> tuple[dict[str, Score], Features]:
+    """role -> score, of all answers, of `copy` where channels allow it, and of `floor`; and the targets' features."""
+    found: dict[str, Score] = {}
+    first, truth = next(asked.batches(BATCH))
+    everyone = {**answers, **({"copy": CopyAnswers()} if first.shape[1] == truth.shape[1] else {})}
+    with progress("test", len(asked) * (len(everyone) + 1)) as bar:
+        def told(batches: Iterator[tuple[Tensor, Tensor]], note: str) -> Iterator[tuple[Tensor, Tensor]]:
+            for pair in batches:
+                if not pair[0].isfinite().all():
+                    raise UserError(f"{note}: its answers are not finite numbers (NaN), so there is nothing to measure")
+                yield pair
+                bar.advance(len(pair[0]), note=note)
+
+        targets = tools.collect(target.to(device) for _, target in told(asked.batches(BATCH), "targets"))
+        for role, one in everyone.items():
+            found[role] = score(told(one.batches(asked, device), role), tools, targets, given)
+    found["floor"] = floor(targets, given)
+    return found, targets
+
+
+def _protocol(answers: Mapping[str, Answers], data: TestData, tools: Tools, seed: int, names: Set[str]) -> dict[str, Any]:
+    """What a reader of the numbers must know."""
+    return {
+        "test_images": len(data), "floor_images": len(data) // 2, "size": list(data.sources.shape[1:3]), "seed": seed,
+        **tools.provenance, "metrics": {m.name: m.text for m in (*ordered(), *to_original()) if m.name in names},
+        "copy": "the source as the answer",
         "floor": "two halves of the test targets (or of the original's pictures) against each other",
+        "half": "the answers of one half against the targets of the other: the floor's count",
+        "intervals": f"{100 * LEVEL:.0f} %, by resampling test images; no seed of training is in it",
         "latency_ms": f"median of {RUNS}, batch 1, fp32, torch {torch.__version__}, {cpu_name()}, "
                       f"{torch.get_num_threads()} threads",
+        "answers": {role: one.about() for role, one in answers.items()},
     }
-    return {"rows": rows, "protocol": protocol}
-
-
-def scores(nets: Mapping[str, Generator], asked: Asked, device: torch.device, extractor: Extractor
-           ) -> dict[str, dict[str, float]]:
-    """role -> metric -> number, of every net, of `copy` where channels allow it, and of `floor`."""
-    rows: dict[str, dict[str, float]] = {}
-    first, truth = next(asked.batches(1))
-    copies = first.shape[1] == truth.shape[1]
-    with progress("test", len(asked) * (len(nets) + 1 + copies)) as bar:
-        def told(note: str) -> Iterator[tuple[Tensor, Tensor]]:
-            for source, target in asked.batches(BATCH):
-                yield source.to(device), target.to(device)
-                bar.advance(len(source), note=note)
-
-        targets = extractor.collect(target for _, target in told("targets"))
-        for role, net in nets.items():
-            moved = net.to(device)
-            with torch.no_grad():
-                rows[role] = evaluate(((moved(source), target) for source, target in told(role)), extractor, targets)
-        if copies:
-            rows["copy"] = evaluate(told("copy"), extractor, targets)
-        rows["floor"] = floor(targets)
-    return rows
-
-
-def _merge(rows: dict[str, dict[str, float]], more: Mapping[str, Mapping[str, float]]) -> None:
-    for role, row in more.items():
-        rows.setdefault(role, {}).update(row)
-
-
-@torch.no_grad()
-def latency(net: Generator, size: tuple[int, int]) -> float:
-    """Milliseconds for one picture on the CPU, fp32, all threads: the median of RUNS after a warm-up."""
-    net = net.to("cpu")
-    x = torch.zeros(net.source_shape(size))
-    for _ in range(3):
-        net(x)
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        net(x)
-        times.append(time.perf_counter() - start)
-    return round(1000 * statistics.median(times), 3)
 
 
 @torch.no_grad()

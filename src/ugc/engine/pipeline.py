@@ -318,7 +318,8 @@ class Run:
         write_json(self.folder / "metrics.json", metrics)
         write_card(self.folder, self.method.result())
         seconds = round(time.monotonic() - began, 1)
-        write_json(self.stage("test") / "done.json", {"test_images": len(data), "seconds": seconds})
+        write_json(self.stage("test") / "done.json", {"test_images": len(data), "seconds": seconds,
+                                                         "warnings": metrics["warnings"]})
 
 
 def check_same(recipe: Recipe, folder: Path) -> None:

@@ -96,8 +96,27 @@ class Record:
         """Metrics and cost of a net, the cost from its own folder where it was not measured; only finite numbers."""
         about = {key: self.nets.get(name, {}).get(key) for key in ("params", "macs", "macs_paper")}
         row = {**about, **((self.metrics.get("rows") or {}).get(name) or {})}
-        return {key: value for key, value in row.items()
-                if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")}
+        return {key: value for key, value in row.items() if _finite(value)}
+
+    def pair(self, table: str, name: str, key: str) -> tuple[float, float] | None:
+        """Two finite numbers of a net and a metric, such as an interval's ends; None where there are none."""
+        found = self._cell(table, name, key)
+        ends = found if isinstance(found, list) else []
+        return (ends[0], ends[1]) if len(ends) == 2 and all(map(_finite, ends)) else None
+
+    def half(self, name: str, key: str) -> float | None:
+        """A distance at the floor's count."""
+        found = self._cell("half", name, key)
+        return found if _finite(found) else None
+
+    def _cell(self, table: str, name: str, key: str) -> Any:
+        rows = self.metrics.get(table)
+        row = rows.get(name) if isinstance(rows, dict) else None
+        return row.get(key) if isinstance(row, dict) else None
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _rows(path: Path) -> list[Row]:

@@ -185,7 +185,8 @@ def _results(record: Record) -> Html | None:
     truth = "the original’s pictures" if record.run.get("imitates") else "the test targets"
     lead = (f"Means over {count:,} test images, " if _is_number(count) else "On the test images, ") + (
         "one run with one seed: small differences between rows are not findings. A copy is the source as the answer; the "
-        f"floor is what one half of {truth} scores against the other.")
+        f"floor is what one half of {truth} scores against the other.") + (
+        " Under a distance: where 95 % of draws of the test images have it." if record.metrics.get("intervals") else "")
     close, quality = tables.closeness(record), tables.quality(record)
     own = markup(tag("h3", "Against the original’s pictures"), close) if close else None
     theirs = markup(tag("h3", "Against the targets"), quality) if close and quality else quality

@@ -64,6 +64,7 @@ tbody tr.student th,tbody tr.student td{font-weight:650}
 tbody tr.student th{color:var(--accent)}
 tbody tr.rest th,tbody tr.rest td{color:var(--soft)}
 tbody tr.gap th,tbody tr.gap td{padding-top:20px}
+td .ends{display:block;font-size:12px;font-weight:400;color:var(--soft)}
 td.x{color:var(--soft);padding-left:8px}
 .none{color:var(--soft);font-weight:400}
 .foot{font-size:13px;color:var(--soft);margin-top:12px;max-width:none;columns:2 420px;column-gap:48px}

@@ -14,9 +14,9 @@ Row = Mapping[str, Any]
 
 NAMES = {"original": "original", "student": "student", "copy": "copy of the source", "floor": "floor",
          "deep_teacher": "deep teacher", "wide_teacher": "wide teacher", "largest": "largest of the supernet"}
-WORDS = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "ink_iou": "ink IoU", "kd_efflite0": "KD (Lite0)",
-         "fd_efflite0": "FD (Lite0)"}
-DIGITS = {"psnr": 2, "ssim": 3, "l1": 3, "ink_iou": 3, "kd_efflite0": 1, "fd_efflite0": 1}
+WORDS = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "kd_efflite0": "KD (Lite0)",
+         "fd_efflite0": "FD (Lite0)", "kid": "KID", "fid": "FID"}
+DIGITS = {"psnr": 2, "ssim": 3, "l1": 3, "lpips": 3, "ink_iou": 3, "kd_efflite0": 1, "fd_efflite0": 1, "kid": 1, "fid": 1}
 COSTS = {"params": "params", "macs": "MACs", "macs_paper": "macs_paper", "latency_ms": "latency"}
 COST_TEXT = {
     "params": "weights and biases",
@@ -92,10 +92,24 @@ def _by_metric(record: Record, known: Mapping[str, Metric], keys: Iterable[str])
         return None
     texts = {**{key: m.text for key, m in known.items()}, **((record.metrics.get("protocol") or {}).get("metrics") or {})}
     head = [tag("th", "net"), *(_metric_head(key, known.get(key), str(texts.get(key, ""))) for key in columns)]
-    body = [_row(name, [_number(row.get(key), DIGITS.get(key.removesuffix(TO_ORIGINAL))) for key in columns])
+    body = [_row(name, [_number(row.get(key), _digits(key), record.pair("intervals", name, key)) for key in columns])
             for name, row in rows.items() if any(key in row for key in columns)]
     notes = [tag("p", f"{_word(key)}: {texts[key]}.") for key in columns if texts.get(key)]
-    return markup(_table(head, body), tag("div", notes, class_="foot"))
+    return markup(_table(head, body), tag("div", *_at_the_floor(record, columns), notes, class_="foot"))
+
+
+def _digits(key: str) -> int | None:
+    return DIGITS.get(key.removesuffix(TO_ORIGINAL))
+
+
+def _at_the_floor(record: Record, columns: Iterable[str]) -> Iterable[Html]:
+    """Distances at the count that the floor has, which is half of the test images."""
+    count = (record.metrics.get("protocol") or {}).get("floor_images")
+    for key in columns:
+        found = {name: value for name in NAMES if (value := record.half(name, key)) is not None}
+        if isinstance(count, int) and "floor" in found:
+            values = ", ".join(f"{NAMES[name]} {value:,.{_digits(key) or 0}f}" for name, value in found.items())
+            yield tag("p", f"{_word(key)} of {count:,} images, as many as the floor is of: {values}.")
 
 
 def cost(record: Record) -> Html:
@@ -171,10 +185,13 @@ def _row(name: str, cells: Iterable[Html]) -> Html:
     return tag("tr", tag("th", NAMES.get(name, name)), list(cells), class_=kind or None)
 
 
-def _number(value: Any, digits: int | None) -> Html:
+def _number(value: Any, digits: int | None, interval: tuple[float, float] | None = None) -> Html:
     if value is None:
         return _none()
-    return tag("td", three(value) if digits is None else f"{value:,.{digits}f}".replace("-", "−"))
+    ends = [f"{end:,.{digits or 0}f}".replace("-", "−") for end in interval or ()]
+    title = f"95 % of draws of the test images: {ends[0]} to {ends[1]}" if ends else None
+    under = tag("span", f"{ends[0]} to {ends[1]}", class_="ends") if ends else None
+    return tag("td", three(value) if digits is None else f"{value:,.{digits}f}".replace("-", "−"), under, title=title)
 
 
 def _none() -> Html:

@@ -6,23 +6,18 @@ deviation: that is how OMGD's loss feeds it, and what its weights of the loss we
 
 from __future__ import annotations
 
-import contextlib
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import torch
 from torch import Tensor, nn
 
-from ugc.core.download import fetch
-from ugc.core.errors import UserError
-from ugc.core.files import home, read_json, sha256, write_json
+from ugc.core.weights import PublicFile
 from ugc.nn.backbones import BACKBONES, Backbone
 
-ADDRESS = "https://download.pytorch.org/models/vgg16-397923af.pth"
-FILE = "vgg16-397923af.pth"
-SIZE = 553433881
-SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+PUBLIC = PublicFile(
+    title="VGG-16 weights", address="https://download.pytorch.org/models/vgg16-397923af.pth", name="vgg16-397923af.pth",
+    size=553433881, sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", variable="UGC_VGG16")
 
 GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))  # channels; a 2x2 maximum between groups
 
@@ -38,12 +33,12 @@ class VGG16(Backbone):
         "text": {"ssim": 10.0, "feature": 1e4, "style": 10.0, "tv": 1e-5},  # UGC's text, section 4.1
     }
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Sequence[Sequence[int]] = GROUPS) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         self.ends: list[int] = []
         inside = 3
-        for group in GROUPS:
+        for group in groups:
             if layers:
                 layers.append(nn.MaxPool2d(2))
             for outside in group:
@@ -53,7 +48,10 @@ class VGG16(Backbone):
         self.features = nn.Sequential(*layers)  # numbered as torchvision's, so its keys fit
 
     def taps(self, images: Tensor) -> list[Tensor]:
-        x = (images + 1) / 2
+        return self.maps((images + 1) / 2)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What the last ReLU of each group gives, of prepared images [N, 3, H, W]."""
         maps = []
         for i, layer in enumerate(self.features):
             x = layer(x)
@@ -63,41 +61,11 @@ class VGG16(Backbone):
 
     @classmethod
     def cached(cls) -> Path | None:
-        """`UGC_VGG16` where set, else `vgg16-397923af.pth` in ugc's cache or in torch hub's."""
-        if explicit := os.environ.get("UGC_VGG16"):
-            return Path(explicit)
-        places = (home() / FILE, Path(torch.hub.get_dir()) / "checkpoints" / FILE)
-        return next((path for path in places if path.is_file() and path.stat().st_size == SIZE), None)
+        return PUBLIC.cached()
 
     @classmethod
-    def load(cls, download: bool = False) -> Self:
-        path = cls.cached()
-        if path is None and download:
-            path = fetch(ADDRESS, home() / FILE, SIZE, SHA256, "VGG-16 weights")
-        if path is None:
-            raise UserError(f"no VGG-16 weights on this machine: get {ADDRESS} and put it at {home() / FILE}")
-        check(path)
-        net = cls()
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+    def load(cls, download: bool = False, groups: Sequence[Sequence[int]] = GROUPS) -> Self:
+        net = cls(groups)
+        weights = PUBLIC.tensors(download)
         net.load_state_dict({key: weights[key] for key in net.state_dict()})
-        return net.freeze(SHA256)
-
-
-def check(path: Path) -> None:
-    """Is it the public file? The digest is computed once and noted beside the file with its size and time.
-
-    Raises:
-        UserError: it is missing, or is another file.
-    """
-    if not path.is_file():
-        raise UserError(f"UGC_VGG16 names {path}, which is no file: get {ADDRESS} and put it there")
-    stat = path.stat()
-    stamp = {"sha256": SHA256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    note = path.with_name(path.name + ".checked")
-    with contextlib.suppress(OSError, UserError):
-        if read_json(note) == stamp:
-            return
-    if stat.st_size != SIZE or sha256(path) != SHA256:
-        raise UserError(f"{path} is not torchvision's VGG-16 file (sha256 {SHA256}): remove it and get {ADDRESS}")
-    with contextlib.suppress(OSError):  # a read-only cache: it is checked again next time
-        write_json(note, stamp)
+        return net.freeze(PUBLIC.sha256)

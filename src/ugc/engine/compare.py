@@ -1,0 +1,184 @@
+"""`ugc eval`: answers from anywhere, measured as a run's test stage measures, with the settings of their run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ugc.core.device import choose
+from ugc.core.errors import UserError
+from ugc.core.files import sha256
+from ugc.core.log import say
+from ugc.data.dataset import DATASETS, DataConfig, open_dataset, text_of
+from ugc.data.stream import test_data
+from ugc.engine.answers import Answers, PictureAnswers, open_answers
+from ugc.engine.evaluate import measure
+from ugc.engine.record import Record
+from ugc.metrics.features import Features
+from ugc.metrics.frechet import Gaussian, Moments, load_statistics, save_statistics
+from ugc.metrics.protocols import METRICS, ordered
+from ugc.metrics.scoring import statistics
+from ugc.metrics.tools import Tools, tools_at_hand
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks.
+
+    Attributes:
+        student: a saved net, an ONNX file or a folder of pictures.
+        data: a folder or a built-in data set.
+        against: another one like `student`.
+        fields: of DataConfig, and `seed`: what was given.
+        device: as `core.device.choose` takes it.
+        fid: FID and KID are asked for: their network is downloaded where it is absent.
+        lpips: the same of LPIPS.
+        stats: a statistics file to compare with.
+        save_stats: where the statistics of the test targets are written.
+    """
+
+    student: Path
+    data: str
+    against: Path | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    fid: bool = False
+    lpips: bool = False
+    stats: Path | None = None
+    save_stats: Path | None = None
+
+
+def compare(asked: Asked) -> dict[str, Any]:
+    """Measure; what `--json` prints. The rows are `student`, `original` (of `against`), `copy` and `floor`.
+
+    Raises:
+        UserError: something is absent, damaged, or does not fit.
+    """
+    if asked.save_stats and asked.save_stats.suffix != ".npz":
+        raise UserError(f"--save-stats {asked.save_stats}: expected a file whose name ends in .npz")
+    answers = {"student": open_answers(asked.student)}
+    if asked.against:
+        answers["original"] = open_answers(asked.against)
+    config, seed = settings(asked, list(answers.values()))
+    dataset = open_dataset(config, seed)
+    for note in dataset.notes:
+        say(note)
+    device = choose(asked.device, "fp32").device
+    tools = tools_at_hand(device, asked.fid, asked.lpips)
+    given = _given(asked.stats, tools)
+    data = test_data(dataset, config)
+    for one in answers.values():
+        one.check(data)
+    result, targets = measure(answers, data, device, tools, seed, given)
+    result["protocol"]["data"] = {
+        "name": dataset.name, "path": config.path, "size": list(config.size), "direction": config.direction, "seed": seed,
+        "test_images": len(dataset.test), "identity": dataset.identity}
+    for role, path in (("student", asked.student), ("original", asked.against)):
+        if path:
+            result["protocol"]["answers"][role]["path"] = str(path)
+    if asked.stats:
+        result["protocol"]["stats"] = {"path": str(asked.stats), "sha256": sha256(asked.stats), "metric": next(iter(given))}
+    if asked.save_stats:
+        name = save(asked.save_stats, targets)
+        say(f"{asked.save_stats}: mu and sigma of {len(targets):,} test targets, for {name}")
+    return result
+
+
+def settings(asked: Asked, answers: list[Answers]) -> tuple[DataConfig, int]:
+    """How the data are read: what was given, else as the run beside a net read the same data, else as the answers are.
+
+    The run's own seed and labels matter where the data have no test split: another draw would test on images that were
+    trained on.
+    """
+    base: dict[str, Any] = {}
+    seed = 0
+    for one in answers:
+        recipe = Record(one.path.parent).recipe
+        if not base and same_data(str((recipe.get("data") or {}).get("path", "")), asked.data):
+            base, seed = dict(recipe["data"]), int(recipe.get("seed", 0))
+            say(f"data are read as in the run {one.path.parent} (size, direction, split by seed {seed})")
+    if not base:
+        base["size"] = text_of(answers[0].size)
+        directions = [one.direction for one in answers if one.direction]
+        channels = [one.channels for one in answers if one.channels]
+        if directions:
+            base["direction"] = directions[0]
+        if channels:
+            base["source_channels"], base["target_channels"] = channels[0]
+    base |= {key: value for key, value in asked.fields.items() if value is not None and key != "seed"}
+    if asked.fields.get("seed") is not None:
+        seed = asked.fields["seed"]
+    if isinstance(answers[0], PictureAnswers) and "size" not in asked.fields:
+        base["size"] = text_of(answers[0].size)
+    return DataConfig.parse({**base, "path": asked.data}, "ugc eval"), seed
+
+
+def same_data(one: str, other: str) -> bool:
+    """Whether two names mean the same data: a built-in set, or one folder."""
+    if one in DATASETS or other in DATASETS or not one:
+        return one == other
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def _given(path: Path | None, tools: Tools) -> dict[str, Moments]:
+    """Metric -> the statistics in a file, by the number of its features."""
+    if path is None:
+        return {}
+    moments = load_statistics(path)
+    here = {d: space for extractor in tools.extractors for space, d in extractor.spaces.items()}
+    for metric in ordered():
+        if metric.statistics == Gaussian.of and metric.space == here.get(len(moments.mean)):
+            return {metric.name: moments}
+    known = "2,048 (Inception; add --fid, which downloads it, or put it there) or 320 (EfficientNet-Lite0)"
+    raise UserError(f"{path} is of {len(moments.mean):,} features; expected {known}")
+
+
+def save(path: Path, targets: Features) -> str:
+    """Write the statistics of FID where its network is at hand, else of fd_efflite0; returns which."""
+    name = "fid" if METRICS["fid"].space in targets.spaces else "fd_efflite0"
+    if len(targets) < 2:
+        raise UserError(f"--save-stats {path}: statistics need two test images")
+    try:
+        save_statistics(path, statistics(METRICS[name], targets))
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+    return name
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Rows as text: a metric a line, distances with their intervals and once more at the floor's count."""
+    rows, intervals, half = result["rows"], result["intervals"], result["half"]
+    heads = list(rows)
+    lines = [["", "better", *heads]]
+    known = {metric.name: metric for metric in ordered()}
+    for key in dict.fromkeys(key for name in [*known, *_others(rows, known)] for key in (name, f"{name}_stats")):
+        if not any(key in row for row in rows.values()):
+            continue
+        metric = known.get(key.removesuffix("_stats"))
+        sets = bool(metric and metric.number) and not key.endswith("_stats")
+        shown = [role for role in heads if not (sets and role == "floor")]
+        name = f"{key}, {metric.unit}" if metric and metric.unit else key
+        lines.append([name, metric.better if metric else "", *(
+            _cell(rows[role].get(key), intervals.get(role, {}).get(key)) if role in shown else "" for role in heads)])
+        if sets and "floor" in rows and key in rows["floor"]:
+            count = result["protocol"]["floor_images"]
+            lines.append([f"  of {count:,} images", metric.better if metric else "",
+                          *(_cell(half.get(role, {}).get(key)) for role in heads)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
+                               for i, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in lines)
+
+
+def _others(rows: Mapping[str, Mapping[str, float]], known: Mapping[str, Any]) -> list[str]:
+    return [key for key in dict.fromkeys(key for row in rows.values() for key in row)
+            if key.removesuffix("_stats") not in known]
+
+
+def _cell(value: float | None, interval: tuple[float, float] | None = None) -> str:
+    if value is None:
+        return ""
+    digits = 0 if isinstance(value, int) else 3 if abs(value) < 2 else 2
+    text = f"{value:,.{digits}f}"
+    return f"{text} [{interval[0]:,.1f}, {interval[1]:,.1f}]" if interval else text

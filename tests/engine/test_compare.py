@@ -1,0 +1,198 @@
+"""`ugc eval`: the same numbers for the same images, whoever made them, and one sentence where that cannot be."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ugc.engine.answers import open_answers
+from ugc.engine.compare import table
+from ugc.export.saved import load_tensors, save_tensors
+
+MEANS = ("psnr", "ssim", "l1")
+SETS = ("kd_efflite0", "fd_efflite0")
+
+
+@pytest.fixture(scope="module")
+def told(ugc, tiny_run, tiny_data):
+    """told(student, .., data=..) -> the JSON of `ugc eval` on the tiny data."""
+    def run(*words, data=tiny_data):
+        answer = ugc("eval", words[0], data, *words[1:], "--json", "--device", "cpu")
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def of_net(told, tiny_run):
+    return told(tiny_run / "student", "--against", tiny_run / "original")
+
+
+def test_it_measures_as_the_run_did(of_net, tiny_run):
+    saved = json.loads((tiny_run / "metrics.json").read_text())
+    for role in ("student", "original", "copy", "floor"):
+        for row in (saved["rows"][role], of_net["rows"][role]):
+            row.pop("latency_ms", None)
+        assert of_net["rows"][role] == pytest.approx(saved["rows"][role], rel=1e-9)
+        assert of_net["half"][role] == pytest.approx(saved["half"][role], rel=1e-9)
+    assert of_net["rows"]["student"]["macs"] > 0 and set(SETS) <= set(of_net["rows"]["floor"])
+    assert saved["warnings"] == of_net["warnings"] and "4 test images, fewer than 2,048" in saved["warnings"][0]
+    done = json.loads((tiny_run / "stages/test/done.json").read_text())
+    assert done["warnings"] == saved["warnings"]
+    assert "4 test images, fewer than 2,048" in (tiny_run / "report.html").read_text()
+
+
+def test_the_protocol_says_all_that_made_a_number(of_net, tiny_run, tiny_data):
+    said = of_net["protocol"]
+    assert said["test_images"] == 4 and said["floor_images"] == 2 and said["size"] == [32, 32] and said["seed"] == 0
+    assert said["extractor"] == "efficientnet-lite0" and len(said["weights_sha256"]) == 64 and "bilinear" in said["resize"]
+    assert said["data"]["path"] == str(tiny_data) and said["data"]["direction"] == "AtoB"
+    assert said["answers"]["student"]["role"] == "student" and len(said["answers"]["student"]["weights_sha256"]) == 64
+    assert set(said["metrics"]) == {*MEANS, *SETS}
+
+
+def test_the_pictures_of_a_student_score_as_the_student(told, ugc, tiny_run, tiny_data, tmp_path):
+    assert ugc("translate", tiny_run / "student", tiny_data / "testA", tmp_path / "drawn", "--device", "cpu").code == 0
+    at_40 = told(tiny_run / "student", "--size", 40)  # as large as the files are
+    pictures = told(tmp_path / "drawn")
+    net, drawn = (result["rows"]["student"] for result in (at_40, pictures))
+    assert drawn["psnr"] == pytest.approx(net["psnr"], abs=0.01)
+    assert drawn["ssim"] == pytest.approx(net["ssim"], abs=1e-3)
+    assert drawn["l1"] == pytest.approx(net["l1"], abs=1 / 255)
+    for name in SETS:
+        assert drawn[name] == pytest.approx(net[name], rel=0.02), name
+    assert all(pictures["rows"][name] == at_40["rows"][name] for name in ("copy", "floor"))
+    assert "macs" not in drawn and pictures["protocol"]["answers"]["student"] == {
+        "kind": "pictures", "count": 4, "path": str(tmp_path / "drawn")}
+
+
+def test_an_onnx_file_scores_as_the_net(of_net, told, ugc, tiny_run, tmp_path):
+    pytest.importorskip("onnxruntime")
+    done = ugc("export", tiny_run / "student", "--out", tmp_path / "s.onnx")
+    assert done.code == 0, done.err
+    found = told(tmp_path / "s.onnx")["rows"]["student"]
+    want = {key: value for key, value in of_net["rows"]["student"].items() if key != "latency_ms"}
+    assert found == pytest.approx(want, rel=1e-4)
+
+
+def test_a_target_is_a_perfect_answer(told, tiny_data):
+    row = told(tiny_data / "testB")["rows"]["student"]
+    assert row["psnr"] == 100 and row["l1"] == 0 and row["fd_efflite0"] == pytest.approx(0, abs=1e-6)
+
+
+def test_odd_sizes_are_padded_as_translate_pads(told, tiny_run):
+    rows = told(tiny_run / "student", "--size", "37x45")["rows"]
+    assert set(rows["student"]) == {*MEANS, *SETS, "params"}
+
+
+def test_statistics_are_written_and_compared_with(told, tiny_run, tiny_data, tmp_path):
+    stats = tmp_path / "real.npz"
+    first = told(tiny_run / "student", "--save-stats", stats)["rows"]["student"]
+    with np.load(stats) as file:
+        assert file["mu"].shape == (320,) and file["sigma"].shape == (320, 320)
+    again = told(tiny_run / "student", "--stats", stats)
+    assert again["rows"]["student"]["fd_efflite0_stats"] == pytest.approx(first["fd_efflite0"], rel=1e-9)
+    assert again["rows"]["floor"]["fd_efflite0_stats"] == pytest.approx(0, abs=1e-6)  # they are the test targets' own
+    assert again["protocol"]["stats"]["metric"] == "fd_efflite0" and len(again["protocol"]["stats"]["sha256"]) == 64
+
+
+def test_the_table_puts_the_floor_beside_every_distance(of_net, ugc, tiny_run, tiny_data):
+    answer = ugc("eval", tiny_run / "student", tiny_data, "--device", "cpu")
+    assert answer.code == 0 and "WARNING: 4 test images, fewer than 2,048" in answer.err
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert lines[0] == ["better", "student", "copy", "floor"]
+    for name in SETS:
+        at = next(i for i, line in enumerate(lines) if line[0] == name)
+        assert lines[at + 1][:4] == ["of", "2", "images", "lower"] and len(lines[at + 1]) == 7
+    ends = {"student": {"kd_efflite0": (-1.0, 12.0)}}
+    assert "[-1.0, 12.0]" in table({**of_net, "intervals": ends})
+
+
+def test_the_split_of_the_run_is_found_again(ugc, tiny, tmp_path):
+    """Data without a test split: another seed would test on what was trained on."""
+    rng = np.random.default_rng(0)
+    for side in "AB":
+        for i in range(40):
+            path = tmp_path / "data" / side / f"{i:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    run = tmp_path / "run"
+    done = ugc("run", tmp_path / "data", "--out", run, *tiny, "--seed", 5, "--method", "original", "--budget", "1x")
+    assert done.code == 0, done.err
+    saved = json.loads((run / "metrics.json").read_text())
+    answer = ugc("eval", run / "original", tmp_path / "data", "--json", "--device", "cpu")
+    assert f"as in the run {run}" in answer.err
+    found = json.loads(answer.out)
+    assert found["rows"]["student"]["psnr"] == pytest.approx(saved["rows"]["original"]["psnr"], rel=1e-9)
+    other = json.loads(ugc("eval", run / "original", tmp_path / "data", "--seed", 6, "--json", "--device", "cpu").out)
+    assert other["protocol"]["seed"] == 6 and other["rows"]["student"]["psnr"] != found["rows"]["student"]["psnr"]
+
+
+def wrong(name, folder, run, data):
+    """(words, the sentence) of an evaluation that cannot be; `folder` is empty."""
+    drawn = folder / "drawn"
+    shutil.copytree(data / "testB", drawn)
+    if name == "nothing there":
+        return (run / "studnt", data), r"studnt is not there; expected .*did you mean 'student'"
+    if name == "a file":
+        (folder / "a.txt").write_text("")
+        return (folder / "a.txt", data), "is a file that is no .onnx"
+    if name == "a run":
+        return (run, data), "is the folder of a run; give one of its nets, such as .*student"
+    if name == "empty":
+        (folder / "empty").mkdir()
+        return (folder / "empty", data), "holds neither a saved net"
+    if name == "one missing":
+        (drawn / "00.png").unlink()
+        return (drawn, data), "lacks pictures for 1 of 4 test sources, first '00'"
+    if name == "another size":
+        Image.open(drawn / "02.png").resize((24, 32)).save(drawn / "02.png")
+        return (drawn, data, "--size", 40), "02.png is 32x24; the test is at 40x40"
+    if name == "damaged net":
+        shutil.copytree(run / "student", folder / "net")
+        (folder / "net/model.safetensors").write_bytes(b"no")
+        return (folder / "net", data), "cannot be read as safetensors"
+    if name == "nan":
+        shutil.copytree(run / "student", folder / "net")
+        save_tensors({key: t * float("nan") for key, t in load_tensors(run / "student/model.safetensors").items()},
+                     folder / "net/model.safetensors")
+        return (folder / "net", data), "student: its answers are not finite"
+    if name == "damaged onnx":
+        (folder / "x.onnx").write_bytes(b"\x00no")
+        return (folder / "x.onnx", data), "cannot be read as ONNX|was not written by ugc export"
+    if name == "stats of what":
+        np.savez(folder / "s.npz", mu=np.zeros(7), sigma=np.eye(7))
+        return (drawn, data, "--stats", folder / "s.npz"), "is of 7 features; expected 2,048"
+    if name == "fid without weights":
+        np.savez(folder / "s.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+        return (drawn, data, "--stats", folder / "s.npz"), "is of 2,048 features; .*--fid"
+    assert name == "stats to where"
+    return (drawn, data, "--save-stats", folder / "s.json"), "expected a file whose name ends in .npz"
+
+
+@pytest.mark.parametrize("name", ["nothing there", "a file", "a run", "empty", "one missing", "another size", "damaged net",
+                                  "nan", "damaged onnx", "stats of what", "fid without weights", "stats to where"])
+def test_what_cannot_be_measured_is_one_sentence(name, ugc, tiny_run, tiny_data, tmp_path):
+    words, match = wrong(name, tmp_path, tiny_run, tiny_data)
+    answer = ugc("eval", *words, "--device", "cpu")
+    assert answer.code == 2 and not answer.out
+    assert len([line for line in answer.err.splitlines() if line.startswith("ugc: ")]) == 1
+    assert re.search(match, answer.err), answer.err
+
+
+def test_one_test_image_has_means_and_no_distances(ugc, pairs_in, tiny_run, tmp_path):
+    answer = ugc("eval", tiny_run / "student", pairs_in(tmp_path, test=1), "--device", "cpu")
+    assert answer.code == 0, answer.err
+    assert {line.split()[0].rstrip(",") for line in answer.out.splitlines()[1:]} == {
+        *MEANS, "params", "macs", "macs_paper", "latency_ms"}
+
+
+def test_others_in_a_folder_are_not_scored(told, tiny_data, tmp_path):
+    shutil.copytree(tiny_data / "testB", tmp_path / "drawn")
+    shutil.copy(tiny_data / "testB/00.png", tmp_path / "drawn/extra.png")
+    assert told(tmp_path / "drawn")["rows"]["student"]["psnr"] == 100
+    assert open_answers(tmp_path / "drawn").size == (40, 40)
