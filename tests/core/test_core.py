@@ -17,7 +17,7 @@ from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.core.device import choose, exact
 from ugc.core.errors import UserError, near, of_system, out_of_memory
-from ugc.core.images import from_unit, to_channels, to_unit
+from ugc.core.images import from_unit, rounded, to_channels, to_unit
 from ugc.core.log import JsonLog, progress, read_log
 from ugc.core.registry import Registry
 
@@ -131,6 +131,14 @@ def test_images_are_nchw_and_clipped():
     floats = np.linspace(-1, 1, 12, dtype=np.float32).reshape(1, 2, 2, 3)
     assert np.array_equal(to_unit(floats).permute(0, 2, 3, 1).numpy(), floats)
     assert np.array_equal(from_unit(torch.full((1, 1, 1, 1), 0.25).bfloat16()), [[[[159]]]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_rounded_is_what_a_file_holds(dtype):
+    images = torch.rand(2, 3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2.4 - 1.2
+    held = rounded(images, dtype)
+    assert torch.equal(held, to_unit(from_unit(images, dtype)))
+    assert torch.equal(rounded(held, dtype), held) and not torch.equal(held, images.clamp(-1, 1))
 
 
 def test_channels():

@@ -60,11 +60,8 @@ def test_the_pictures_of_a_student_score_as_the_student(told, ugc, tiny_run, tin
     at_40 = told(tiny_run / "student", "--size", 40)  # as large as the files are
     pictures = told(tmp_path / "drawn")
     net, drawn = (result["rows"]["student"] for result in (at_40, pictures))
-    assert drawn["psnr"] == pytest.approx(net["psnr"], abs=0.01)
-    assert drawn["ssim"] == pytest.approx(net["ssim"], abs=1e-3)
-    assert drawn["l1"] == pytest.approx(net["l1"], abs=1 / 255)
-    for name in SETS:
-        assert drawn[name] == pytest.approx(net[name], rel=0.02), name
+    for name in (*MEANS, *SETS):
+        assert drawn[name] == pytest.approx(net[name], rel=1e-6), name
     assert all(pictures["rows"][name] == at_40["rows"][name] for name in ("copy", "floor"))
     assert "macs" not in drawn and pictures["protocol"]["answers"]["student"] == {
         "kind": "pictures", "count": 4, "path": str(tmp_path / "drawn")}
@@ -76,7 +73,7 @@ def test_an_onnx_file_scores_as_the_net(of_net, told, ugc, tiny_run, tmp_path):
     assert done.code == 0, done.err
     found = told(tmp_path / "s.onnx")["rows"]["student"]
     want = {key: value for key, value in of_net["rows"]["student"].items() if key != "latency_ms"}
-    assert found == pytest.approx(want, rel=1e-4)
+    assert found == pytest.approx(want, rel=1e-3)  # a pixel between two grey levels may fall on either side
 
 
 def test_a_target_is_a_perfect_answer(told, tiny_data):

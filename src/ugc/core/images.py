@@ -35,6 +35,12 @@ def from_unit(images: Tensor, dtype: Any = np.uint8) -> Array:
     return array
 
 
+def rounded(images: Tensor, dtype: Any = np.uint8) -> Tensor:
+    """[-1, 1] -> the same as a file of uint8 or uint16 holds it: `to_unit(from_unit(images))`, on the images' device."""
+    peak = PEAK[np.dtype(dtype)]
+    return ((images.detach().float() + 1.0) * (peak / 2.0)).round_().clamp_(0, peak) * (2.0 / peak) - 1.0
+
+
 def widened(images: Tensor) -> Tensor:
     """[0, 1] -> [-1, 1]."""
     return images * 2.0 - 1.0

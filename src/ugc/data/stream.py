@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -201,6 +202,11 @@ class TestData:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    @property
+    def depth(self) -> Any:
+        """The sources' dtype, which answers are written with."""
+        return self.sources.dtype
 
     @property
     def paired(self) -> bool:

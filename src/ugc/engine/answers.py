@@ -1,7 +1,7 @@
 """Who answers the test sources: a saved net, an ONNX file of one, or a folder of pictures made elsewhere.
 
-Nothing is rounded here. A net's answers are scored as the float32 that it gives; pictures are scored as they lie on disk,
-rounded by whoever wrote them.
+A net's answers are scored as the pictures that `ugc translate` writes, rounded to the depth of the sources, so that they
+get the same numbers as these pictures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ugc.core.errors import UserError, near
 from ugc.core.files import sha256
-from ugc.core.images import narrowed, to_unit, widened
+from ugc.core.images import narrowed, rounded, to_unit, widened
 from ugc.core.log import say
 from ugc.data.dataset import Size, text_of
 from ugc.data.layouts import Pictures
@@ -34,8 +34,10 @@ RUNS = 30
 
 
 class Questions(Protocol):
-    """What answers are compared with: `batches` of (source, truth), [n, C, H, W] in [-1, 1]."""
+    """What answers are compared with: `batches` of (source, truth), [n, C, H, W] in [-1, 1]; `depth`, the sources' dtype."""
 
+    @property
+    def depth(self) -> Any: ...
     def __len__(self) -> int: ...
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
@@ -86,7 +88,7 @@ class NetAnswers(Answers):
             with torch.no_grad():
                 x = source.to(device)
                 answer = net(x) if _fits(net, (x.shape[2], x.shape[3])) else widened(padded(narrowed(x)))
-            yield answer, target.to(device)
+            yield rounded(answer, asked.depth), target.to(device)
 
     def cost(self, size: Size) -> dict[str, float]:
         net = load_net(self.path)[0]
@@ -122,7 +124,7 @@ class OnnxAnswers(Answers):
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         for source, target in asked.batches(BATCH):
             answer = torch.from_numpy(self.run(narrowed(source).numpy()))
-            yield widened(answer).to(device), target.to(device)
+            yield rounded(widened(answer), asked.depth).to(device), target.to(device)
 
     def cost(self, size: Size) -> dict[str, float]:
         keys = ("params", "macs", "macs_paper") if size == self.size else ("params",)

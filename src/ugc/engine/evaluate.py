@@ -43,6 +43,10 @@ class Imitated:
     def __len__(self) -> int:
         return len(self.data)
 
+    @property
+    def depth(self) -> Any:
+        return self.data.depth
+
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         assert batch == BATCH  # as large as those of the answers
         answers = (answer for answer, _ in self.by.batches(self.data, self.device))
@@ -131,6 +135,7 @@ def _protocol(answers: Mapping[str, Answers], data: TestData, tools: Tools, seed
     return {
         "test_images": len(data), "floor_images": len(data) // 2, "size": list(data.sources.shape[1:3]), "seed": seed,
         **tools.provenance, "metrics": {m.name: m.text for m in (*ordered(), *to_original()) if m.name in names},
+        "rounding": f"answers to {data.depth}, the sources' depth, as ugc translate writes them",
         "copy": "the source as the answer",
         "floor": "two halves of the test targets (or of the original's pictures) against each other",
         "half": "the answers of one half against the targets of the other: the floor's count",
