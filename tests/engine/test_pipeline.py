@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from ugc.data.folders import FolderDataset
 from ugc.engine import loop, pipeline
 from ugc.engine.checkpoint import Checkpoints
-from ugc.engine.pipeline import flat
+from ugc.engine.recipe import flat
 from ugc.export.saved import load_net
 from ugc.methods.original import Gan
 from ugc.methods.selection import SupernetScore

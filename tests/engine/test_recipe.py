@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ugc.core.errors import UserError
-from ugc.engine.pipeline import check_same
+from ugc.engine.job import check_same
 from ugc.engine.recipe import Recipe, flat
 
 

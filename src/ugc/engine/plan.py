@@ -14,13 +14,13 @@ from ugc.search.budget import short
 from ugc.search.teachers import teacher_regions
 
 if TYPE_CHECKING:
-    from ugc.engine.pipeline import Run
+    from ugc.engine.job import Job
 
 ADAM = 16  # bytes a parameter that learns: fp32 weight, gradient and Adam's two moments
 COPIES = 4.0  # saved activations for each layer's output: input of norm, of ReLU, padded copy; measured at about 4
 
 
-def plan(run: Run) -> list[str]:
+def plan(run: Job) -> list[str]:
     """Lines for `ugc run --dry-run`."""
     recipe, s, cost = run.recipe, run.setting, run.cost
     space, trained = cost.space, recipe.steps.model_dump()
@@ -49,7 +49,7 @@ def line(cost: Cost) -> str:
     return f"{short(cost.params)} parameters, {short(cost.macs)} macs, {short(cost.macs_paper)} macs_paper"
 
 
-def reckoned(run: Run, stage: str) -> float:
+def reckoned(run: Job, stage: str) -> float:
     """Bytes at the peak of a stage, about, in each process: weights with Adam's state, and activations."""
     s, space, batch = run.setting, run.cost.space, run.recipe.batch // rank.size()
     width = 2 if s.device.precision in ("bf16", "fp16") else 4

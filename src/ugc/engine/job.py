@@ -1,0 +1,152 @@
+"""What a run is before it runs: a recipe with its folder, data, split, method, budget and costs."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ugc.core import processes, rank
+from ugc.core.errors import UserError
+from ugc.core.files import digest, sweep, write_json
+from ugc.core.log import say
+from ugc.data.dataset import Dataset, open_dataset
+from ugc.data.labels import Split, split, write_split
+from ugc.data.stream import Stream, train_data
+from ugc.engine.environment import environment
+from ugc.engine.given import open_original
+from ugc.engine.inherit import check_source, take_over
+from ugc.engine.recipe import FORMAT, Recipe, flat, read_recipe
+from ugc.export.saved import load_net, save_net
+from ugc.methods.method import METHODS, Method, Setting
+from ugc.models.generator import Generator
+from ugc.nn.cost import Cost, total, trace
+from ugc.search.budget import Budget, short
+
+CALIBRATION = 256
+
+
+class Job:
+    """One run folder and what its recipe says.
+
+    Args:
+        recipe: resolved.
+        folder: made if absent; if it holds a run of another recipe, a sentence says which options differ.
+        source: another run whose original and supernet are taken over (`--from`).
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, source: Path | None = None) -> None:
+        self.recipe, self.folder, self.source = recipe, folder, source
+        if recipe.batch % rank.size():
+            raise UserError(f"batch {recipe.batch} cannot be shared by {rank.size()} processes: --set batch={rank.size()}, "
+                            f"or another multiple")
+        check_same(recipe, folder)
+        kind = METHODS[recipe.method]
+        self.dataset: Dataset = open_dataset(recipe.data, recipe.seed, targets=not kind.imitates)
+        self.given = open_original(recipe, self.dataset)
+        out = self.dataset.target_channels or (self.given.net.config.out_channels if self.given else 0)
+        self.setting: Setting = recipe.setting((self.dataset.source_channels, out))
+        self.method: Method = kind(kind.Config.parse(recipe.options, "options"), self.setting)
+        self.split: Split = split(self.dataset, recipe.data, recipe.seed, recipe.search.validation,
+                                  targets=not kind.imitates)
+        self.cost = self.setting.cost_model(self.setting.config)
+        self.budget = Budget.parse(recipe.budget, self.original_cost)
+        if recipe.search.student:
+            self.cost.space.parse(recipe.search.student)
+        self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
+        if source and not (folder / "recipe.json").exists():
+            check_source(source, recipe, self.split)
+        self._stream: Stream | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names in order."""
+        own = self.method.stages(self.method.config)
+        before = ("original",) if self.recipe.original == "train" and "original" not in own else ()
+        return (*before, *own, "test")
+
+    @cached_property
+    def original_cost(self) -> Cost:
+        """What `40x` divides: the published net's cost at the run's size, or that of the net given as original."""
+        if self.given:
+            return total(trace(self.given.net, None, self.setting.size))
+        model = self.setting.cost_model(self.setting.family.original(self.setting.config))
+        return model(model.space.largest)
+
+    def steps(self, stage: str) -> int:
+        return self.method.steps(stage, self.recipe.steps.model_dump())
+
+    def stage(self, name: str) -> Path:
+        return self.folder / "stages" / name
+
+    def begin(self) -> None:
+        """Write what the run is, once; take over from another run where asked."""
+        sweep(self.folder)
+        if not (self.folder / "recipe.json").exists():
+            write_split(self.folder, self.split)
+            if self.source:
+                take_over(self.source, self.folder)
+            if self.given:
+                shutil.copytree(Path(self.recipe.original), self.folder / "original", dirs_exist_ok=True)
+            write_json(self.folder / "env.json", environment(self.setting.device.text))
+            write_json(self.folder / "run.json", self.about())
+            write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+        counts = self.about()["counts"]
+        pairs = "" if self.method.imitates else f"{counts['labelled']} pairs, "
+        say(f"{self.dataset.name}: {pairs}{counts['unlabelled']} unlabelled sources, "
+            f"{counts['validation']} held out, {counts['test']} for the test · {self.setting.device.text}")
+        say(f"budget {self.budget.text}: at most {short(self.budget.limit)} {self.budget.key}; the original has "
+            f"{short(self.budget.of(self.original_cost))}")
+
+    def about(self) -> dict[str, Any]:
+        """Facts of the run for people: `run.json`."""
+        s = self.split
+        counts = {"labelled": len(s.labelled), "unlabelled": len(s.unlabelled), "validation": len(s.validation),
+                  "hidden": s.hidden, "test": len(self.dataset.test)}
+        notes = [*self.dataset.notes, *(self.given.notes(self.setting.size) if self.given else [])]
+        return {"format": FORMAT, "dataset": self.dataset.name, "notes": notes, "counts": counts,
+                "attribution": self.dataset.attribution, "stages": list(self.stages), "imitates": self.method.imitates,
+                "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit},
+                "channels": [self.setting.config.in_channels, self.setting.config.out_channels],
+                "from": str(self.source) if self.source else None}
+
+    @property
+    def stream(self) -> Stream:
+        if self._stream is None:
+            with processes.one_first():  # decodes, the others find it decoded
+                data = train_data(self.dataset, self.recipe.data, self.split)
+            self._stream = Stream(data, self.recipe.batch, self.setting.device.device)
+        return self._stream
+
+    def net(self, role: str) -> Generator:
+        """A net that the run folder holds, in eval mode on the device."""
+        return load_net(self.folder / role)[0].to(self.setting.device.device)
+
+    def calibration(self) -> torch.Tensor:
+        return self.stream.calibration(CALIBRATION)
+
+    def save(self, net: Generator, role: str) -> None:
+        about = {"data": self.dataset.name, "attribution": self.dataset.attribution,
+                 "direction": self.recipe.data.direction, "recipe": digest(self.recipe.model_dump(mode="json")),
+                 **({"original": self.given.origin} if self.given else {})}
+        save_net(net, self.folder / role, self.recipe.family, role, self.setting.size, about)
+
+
+def check_same(recipe: Recipe, folder: Path) -> None:
+    """UserError when the folder holds a run of another recipe, or something that is no run."""
+    path = folder / "recipe.json"
+    if path.exists():
+        old, new = flat(read_recipe(folder)), flat(recipe.model_dump(mode="json"))
+        differ = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        if differ:
+            first = ", ".join(f"{key} ({old.get(key)!r} there, {new.get(key)!r} now)" for key in differ[:4])
+            raise UserError(f"{folder} holds a run with other options: {first}{' and more' if len(differ) > 4 else ''}; "
+                            f"give the same ones to go on, or another --out")
+    elif folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; expected a folder to make")
+    elif folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()) and not (
+            folder / "labels.txt").exists():
+        raise UserError(f"--out {folder}: holds files that are no run; choose a new or an empty folder")
