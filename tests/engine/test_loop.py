@@ -197,6 +197,54 @@ def test_the_warning_is_in_done_json(ugc, tiny, tiny_data, tmp_path, monkeypatch
     assert done["steps"] == 3 and done["rows"] == ["original"]
 
 
+def collapsing(spreads):
+    """A grid whose student has these spreads, one a picture; then the last one again."""
+    left = list(spreads)
+    return lambda phase, path: {"deep_teacher": 1.0, "student": left.pop(0) if len(left) > 1 else left[0]}
+
+
+def test_a_collapsed_net_is_warned_of_once(setting_of, train, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "COLLAPSED_STEPS", 2)
+    phase = Fixed(setting_of(), lambda step: {"student/recon": 1.0})
+    (warning,) = train(phase, steps=6, grids=6, grid=collapsing([0.001, 0.5, 0.001, 0.001]))["warnings"]
+    assert warning.startswith("stage, step 3: the student net answers all sources alike (its pictures differ by 0.1 %")
+    assert "--set optimiser.lr" in warning
+    assert " ".join(capsys.readouterr().err.split()).count("answers all sources alike") == 1
+
+
+def test_a_net_that_answers_little_but_differently_has_not_collapsed(setting_of, train, monkeypatch):
+    monkeypatch.setattr(loop, "COLLAPSED_STEPS", 0)
+    phase = Fixed(setting_of(), lambda step: {"student/recon": 1.0})
+    assert train(phase, steps=6, grids=6, grid=collapsing([0.05]))["warnings"] == []
+
+
+def test_a_net_of_constant_answers_is_seen_as_such(ugc, tiny, tiny_data, pairs_in, tmp_path, monkeypatch):
+    """Through a whole stage; and no alarm of a net as it began, nor where one source alone is held out."""
+    data = pairs_in(tmp_path / "data", alone=30)
+    monkeypatch.setattr(loop, "COLLAPSED_STEPS", 0)
+    plain = Gan.nets
+
+    def flat(self):
+        nets = plain(self)
+        with torch.no_grad():
+            for parameter in nets["original"].parameters():
+                parameter.zero_()
+        return nets
+
+    monkeypatch.setattr(Gan, "nets", flat)
+    words = (*tiny, "--set", "generator.blocks=3", "--until", "original")
+
+    def warned(folder, name):
+        assert ugc("run", folder, "--out", tmp_path / name, *words).code == 0
+        return json.loads((tmp_path / name / "stages/original/done.json").read_text())["warnings"]
+
+    (warning,) = warned(data, "flat")
+    assert "original, step 3: the original net answers all sources alike" in warning
+    assert warned(tiny_data, "one held out") == []
+    monkeypatch.setattr(Gan, "nets", plain)
+    assert warned(data, "sound") == []
+
+
 def test_a_discriminator_that_recovers_is_not_dead(setting_of, train, monkeypatch):
     monkeypatch.setattr(loop, "DEAD_STEPS", 3)
     phase = Fixed(setting_of(), lambda step: {"D_deep/gan": 1.0 if step % 3 == 2 else 0.0})

@@ -127,7 +127,8 @@ class Run(Job):
         """What the nets make of eight held-out sources: the sources, then one row a net.
 
         Returns:
-            net -> how far its pictures differ from each other, in the sources' own differences (0: all are the same).
+            net -> how far its pictures differ from each other, in the sources' own differences; 0: all are the same.
+            1 where the sources do not differ, such as a single one.
         """
         sources = self.stream.validation()[:8]
         rows, spreads = [sources.cpu()], dict[str, float]()
@@ -136,7 +137,7 @@ class Run(Job):
                 copy = type(net)(net.config).to(sources.device)
                 copy.load_state_dict(net.state_dict())
                 rows.append(in_batches(recalibrate(copy, self.stream.calibration(64).split(16)), sources))
-                spreads[role] = spread(rows[-1]) / max(spread(rows[0]), 1e-6)
+                spreads[role] = spread(rows[-1]) / spread(rows[0]) if spread(rows[0]) else 1.0
         sheet(rows, path)
         return spreads
 
