@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ugc.core.errors import UserError, near
+from ugc.core.rank import lead
 
 if TYPE_CHECKING:
     from ugc.engine.recipe import Recipe
@@ -47,7 +48,8 @@ def execute(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     job = Run(recipe_of(options), Path(options.out), Path(options.source) if options.source else None)
     if options.dry_run:
-        print("\n".join(plan(job)))
+        if lead():
+            print("\n".join(plan(job)))
         return
     job.go(options.until)
 
