@@ -85,13 +85,14 @@ def test_light_modules_load_no_torch(module):
 
 
 def test_a_broken_torchvision_breaks_nothing(tmp_path):
+    first = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     package = tmp_path / "torchvision"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
-    before = run("import torchvision", PYTHONPATH=str(tmp_path))
+    before = run("import torchvision", PYTHONPATH=first)
     assert "nms does not exist" in before.stderr  # it is found first, and broken
     code = f"import importlib, sys\nfor name in {MODULES!r}: importlib.import_module(name)\n"
     code += "print(sorted(m for m in ('torchvision', 'timm', 'lpips', 'piq', 'torch_fidelity') if m in sys.modules))"
-    done = run(code, PYTHONPATH=str(tmp_path))
+    done = run(code, PYTHONPATH=first)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "[]"
