@@ -305,6 +305,13 @@ def other_form(bench):
     return go_on()
 
 
+@case("a run whose data have changed since")
+def other_data(bench):
+    assert bench.run().code == 0
+    (bench.data / "trainB" / "03.png").unlink()
+    return bench.run()
+
+
 @case("a run with other options in the same folder")
 def other_options(bench):
     return bench.ugc("run", bench.data, "--out", bench.finished, *bench.tiny, "--seed", 7)

@@ -10,7 +10,7 @@ import pytest
 
 from ugc.core.errors import UserError
 from ugc.data.dataset import DataConfig, Dataset, Record
-from ugc.data.labels import Split, read_names, split, write_split
+from ugc.data.labels import Split, changed, read_names, split, write_split
 
 
 class Names(Dataset):
@@ -102,12 +102,15 @@ def test_no_file_and_an_empty_file_get_one_sentence(tmp_path: Path) -> None:
 
 
 def test_what_is_written_can_be_given_back(tmp_path: Path) -> None:
-    s = made(Names(50), 0.5)
-    write_split(tmp_path, s)
+    names = Names(50)
+    s = made(names, 0.5)
+    write_split(tmp_path, s, names)
     assert tuple(read_names(tmp_path / "labels.txt")) == s.labelled
     assert tuple(read_names(tmp_path / "unlabelled.txt")) == s.unlabelled
     assert tuple(read_names(tmp_path / "validation.txt")) == s.validation
+    assert tuple(read_names(tmp_path / "test.txt")) == tuple(record.key for record in names.test)
     assert made(Names(50), str(tmp_path / "labels.txt"), seed=9).labelled == s.labelled
+    assert changed(tmp_path, s, names) == "" and changed(tmp_path, made(names, 0.2), names) == "labels.txt"
 
 
 def test_a_method_that_reads_no_target_gets_every_source() -> None:

@@ -20,6 +20,9 @@ def kept(tmp_path):
     return checkpoints
 
 
+TWO = ["state-00000002.json", "state-00000002.pt", "state-00000003.json", "state-00000003.pt"]
+
+
 def listing(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -27,7 +30,7 @@ def listing(folder):
 def test_the_newest_comes_back_and_two_are_kept(kept, tmp_path):
     latest = kept.latest()
     assert latest["step"] == 3 and torch.equal(latest["w"], torch.full((50,), 3.0))
-    assert listing(tmp_path) == ["state-00000002.pt", "state-00000003.pt", "state.json"]
+    assert listing(tmp_path) == TWO
 
 
 def test_nothing_saved_is_none(tmp_path):
@@ -47,21 +50,27 @@ def test_a_damaged_one_is_noticed_and_the_one_before_is_used(kept, tmp_path, dam
     assert kept.latest() is None
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"checkpoints": 3}', "[]", '{"checkpoints": [{}]}', "\udcff"])
-def test_a_damaged_index_starts_the_stage_again(kept, tmp_path, text, capsys):
-    (tmp_path / "state.json").write_bytes(text.encode(errors="surrogateescape"))
-    assert kept.latest() is None
-    assert "damaged; the stage starts again" in capsys.readouterr().err
-    kept.save(4, {"step": 4})
-    assert kept.latest()["step"] == 4 and listing(tmp_path) == ["state-00000004.pt", "state.json"]
+@pytest.mark.parametrize("text", ["", "{", '{"sha256": 3}', "[]", "{}", "\udcff"])
+def test_a_damaged_digest_costs_that_checkpoint_only(kept, tmp_path, text, capsys):
+    (tmp_path / "state-00000003.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert kept.latest()["step"] == 2 and "the checkpoint before it is used" in capsys.readouterr().err
+    (tmp_path / "state-00000002.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert kept.latest() is None and "the stage starts again" in capsys.readouterr().err
 
 
-def test_a_kill_between_file_and_index_leaves_the_one_before(kept, tmp_path):
-    """The new file is there, the index does not know it: what the index names counts."""
-    (tmp_path / "state-00000004.pt").write_bytes(b"whole or not, nobody vouches for it")
+def test_going_on_from_an_older_one_removes_the_damaged(kept, tmp_path):
+    (tmp_path / "state-00000003.pt").write_bytes(b"")
+    kept.save(2, {"step": 2, "again": True})
+    assert kept.latest()["again"] and listing(tmp_path) == ["state-00000002.json", "state-00000002.pt"]
+
+
+def test_a_kill_between_file_and_digest_leaves_the_one_before(kept, tmp_path):
+    """The new file is there, nobody vouches for it."""
+    (tmp_path / "state-00000004.pt").write_bytes(b"whole or not")
     assert kept.latest()["step"] == 3
     kept.save(4, {"step": 4})
-    assert kept.latest()["step"] == 4 and listing(tmp_path) == ["state-00000003.pt", "state-00000004.pt", "state.json"]
+    assert kept.latest()["step"] == 4
+    assert listing(tmp_path) == ["state-00000003.json", "state-00000003.pt", "state-00000004.json", "state-00000004.pt"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -80,7 +89,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(kept, tmp_path, monkeypatch
 
 def test_the_same_step_again_replaces_it(kept, tmp_path):
     kept.save(3, {"step": 3, "again": True})
-    assert kept.latest()["again"] and listing(tmp_path) == ["state-00000002.pt", "state-00000003.pt", "state.json"]
+    assert kept.latest()["again"] and listing(tmp_path) == TWO
 
 
 def test_clear(kept, tmp_path):

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ugc.data.folders import FolderDataset
-from ugc.engine import loop, pipeline
+from ugc.engine import job, loop, pipeline
 from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.recipe import flat
 from ugc.export.saved import load_net
@@ -86,7 +86,7 @@ def interrupt(patch, where, after):
 def test_every_file_of_the_run_folder_is_there(finished):
     files = set(files_of(finished))
     expected = {f"{name}.json" for name in ("recipe", "env", "run", "metrics")}
-    expected |= {f"{name}.txt" for name in ("labels", "unlabelled", "validation")} | {"report.html"}
+    expected |= {f"{name}.txt" for name in ("labels", "unlabelled", "validation", "test")} | {"report.html"}
     expected |= {f"{net}/{name}" for net in NETS for name in ("config.json", "model.safetensors")}
     expected |= {f"stages/{stage}/done.json" for stage in STAGES}
     expected |= {f"stages/{stage}/{name}" for stage in TRAINED for name in ("log.jsonl", "grid-00000003.png")}
@@ -604,3 +604,15 @@ def test_direction_swaps_the_sides(ugc, pairs_in, tiny, tmp_path):
     assert told.code == 0, told.err
     assert of(tmp_path / "run/run.json")["channels"] == [1, 3]
     assert of(tmp_path / "run/run.json")["counts"]["unlabelled"] == 0  # targets alone are of no use
+
+
+def test_every_session_is_noted_and_a_difference_is_said(ugc, tiny, tiny_data, tmp_path, monkeypatch):
+    words = ("run", tiny_data, "--out", tmp_path / "run", *tiny, "--set", "generator.blocks=3", "--until", "original")
+    assert ugc(*words).code == 0
+    assert "goes on with other" not in ugc(*words).err
+    plain = job.environment
+    monkeypatch.setattr(job, "environment", lambda device: {**plain(device), "threads": 97})
+    told = ugc(*words)
+    assert told.code == 0 and "goes on with other threads (1 before, 97 now)" in told.err
+    env = of(tmp_path / "run/env.json")
+    assert [session["threads"] for session in env["sessions"]] == [1, 1, 97] and env["threads"] == 1

@@ -41,11 +41,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> None:
-    """Build the recipe, then run or describe it."""
+    """Build the recipe, then run or describe it. SIGTERM is as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        work(options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def work(options: argparse.Namespace) -> None:
     from ugc.engine.pipeline import Run
     from ugc.engine.plan import plan
 
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     job = Run(recipe_of(options), Path(options.out), Path(options.source) if options.source else None)
     if options.dry_run:
         if lead():
@@ -54,7 +61,7 @@ def execute(options: argparse.Namespace) -> None:
     job.go(options.until)
 
 
-def _interrupt() -> None:
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 

@@ -74,10 +74,22 @@ def _held(pool: Sequence[str], validation: int) -> set[str]:
     return set(pool[-max(1, min(validation, len(pool) // 10)):])
 
 
-def write_split(folder: Path, split: Split) -> None:
-    """`labels.txt`, `unlabelled.txt` and `validation.txt`: one key a line."""
-    for name, keys in (("labels", split.labelled), ("unlabelled", split.unlabelled), ("validation", split.validation)):
-        write_text(folder / f"{name}.txt", "".join(f"{key}\n" for key in keys))
+def lists(split: Split, dataset: Dataset) -> dict[str, tuple[str, ...]]:
+    """file -> keys: who is what."""
+    return {"labels.txt": split.labelled, "unlabelled.txt": split.unlabelled, "validation.txt": split.validation,
+            "test.txt": tuple(record.key for record in dataset.test)}
+
+
+def write_split(folder: Path, split: Split, dataset: Dataset) -> None:
+    """`labels.txt`, `unlabelled.txt`, `validation.txt` and `test.txt`: one key a line."""
+    for name, keys in lists(split, dataset).items():
+        write_text(folder / name, "".join(f"{key}\n" for key in keys))
+
+
+def changed(folder: Path, split: Split, dataset: Dataset) -> str:
+    """The first file of `write_split` in a folder that lists other keys; "" where none does."""
+    return next((name for name, keys in lists(split, dataset).items()
+                 if (folder / name).exists() and (folder / name).read_text().split("\n") != [*keys, ""]), "")
 
 
 def read_names(path: str | Path) -> list[str]:

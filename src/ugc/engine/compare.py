@@ -11,7 +11,7 @@ from ugc.core.device import choose
 from ugc.core.errors import UserError
 from ugc.core.files import sha256
 from ugc.core.log import say
-from ugc.data.dataset import DATASETS, DataConfig, open_dataset, text_of
+from ugc.data.dataset import DATASETS, DataConfig, Dataset, open_dataset, text_of
 from ugc.data.stream import test_data
 from ugc.engine.answers import Answers, PictureAnswers, open_answers
 from ugc.engine.evaluate import measure
@@ -63,6 +63,7 @@ def compare(asked: Asked) -> dict[str, Any]:
         answers["original"] = open_answers(asked.against)
     config, seed = settings(asked, list(answers.values()))
     dataset = open_dataset(config, seed)
+    check_test(asked, list(answers.values()), dataset)
     for note in dataset.notes:
         say(note)
     device = choose(asked.device, "fp32").device
@@ -113,6 +114,18 @@ def settings(asked: Asked, answers: list[Answers]) -> tuple[DataConfig, int]:
     if isinstance(answers[0], PictureAnswers) and "size" not in asked.fields:
         base["size"] = text_of(answers[0].size)
     return DataConfig.parse({**base, "path": asked.data}, "ugc eval"), seed
+
+
+def check_test(asked: Asked, answers: list[Answers], dataset: Dataset) -> None:
+    """UserError where the run of an answer had other test pictures in the same data: some of these were trained on."""
+    keys = [record.key for record in dataset.test]
+    for one in answers:
+        run = Record(one.path.parent)
+        there = run.folder / "test.txt"
+        same = same_data(str((run.recipe.get("data") or {}).get("path", "")), asked.data)
+        if same and there.exists() and there.read_text().split("\n") != [*keys, ""]:
+            raise UserError(f"{one.path} was made with other test pictures of {asked.data} ({there}): it may have been "
+                            f"trained on these; the data, or --seed, have changed; give a folder with a test of its own")
 
 
 def same_data(one: str, other: str) -> bool:

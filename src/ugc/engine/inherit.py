@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ugc.core.errors import UserError
-from ugc.data.labels import Split
+from ugc.data.dataset import Dataset
+from ugc.data.labels import Split, changed
 from ugc.engine.recipe import Recipe, flat, read_recipe
 
 # All of the recipe that decides the original and the supernet; what only search and stage 2 read may differ.
@@ -28,7 +29,7 @@ def take_over(source: Path, folder: Path) -> None:
             shutil.copytree(source / net, folder / net, dirs_exist_ok=True)
 
 
-def check_source(source: Path, recipe: Recipe, split: Split) -> None:
+def check_source(source: Path, recipe: Recipe, split: Split, dataset: Dataset) -> None:
     """Whether the original and the supernet of `source` fit a run of `recipe`.
 
     Raises:
@@ -41,9 +42,8 @@ def check_source(source: Path, recipe: Recipe, split: Split) -> None:
     if differ:
         first = ", ".join(f"{key} ({theirs.get(key)!r} there, {ours.get(key)!r} here)" for key in differ[:4])
         raise UserError(f"--from {source}: that run differs in {first}; its supernet does not fit this one")
-    for name, keys in (("labels", split.labelled), ("unlabelled", split.unlabelled), ("validation", split.validation)):
-        if (source / f"{name}.txt").read_text().split("\n") != [*keys, ""]:
-            raise UserError(f"--from {source}: {name}.txt there lists other pictures; the data set has changed since")
+    if name := changed(source, split, dataset):
+        raise UserError(f"--from {source}: {name} there lists other pictures; the data set has changed since")
 
 
 def _free(key: str) -> bool:

@@ -11,10 +11,10 @@ import torch
 
 from ugc.core import processes, rank
 from ugc.core.errors import UserError
-from ugc.core.files import digest, sweep, write_json
+from ugc.core.files import digest, read_json, sweep, write_json
 from ugc.core.log import say
 from ugc.data.dataset import Dataset, open_dataset
-from ugc.data.labels import Split, split, write_split
+from ugc.data.labels import Split, changed, split, write_split
 from ugc.data.stream import Stream, train_data
 from ugc.engine.environment import environment
 from ugc.engine.given import open_original
@@ -58,7 +58,10 @@ class Job:
             self.cost.space.parse(recipe.search.student)
         self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
         if source and not (folder / "recipe.json").exists():
-            check_source(source, recipe, self.split)
+            check_source(source, recipe, self.split, self.dataset)
+        if name := changed(folder, self.split, self.dataset):
+            raise UserError(f"{folder}: {name} there lists other pictures than {self.dataset.name} gives now: the data have "
+                            f"changed since the run began; put them back, or give another --out")
         self._stream: Stream | None = None
 
     @property
@@ -86,14 +89,18 @@ class Job:
         """Write what the run is, once; take over from another run where asked."""
         sweep(self.folder)
         if not (self.folder / "recipe.json").exists():
-            write_split(self.folder, self.split)
+            write_split(self.folder, self.split, self.dataset)
             if self.source:
                 take_over(self.source, self.folder)
             if self.given:
                 shutil.copytree(Path(self.recipe.original), self.folder / "original", dirs_exist_ok=True)
-            write_json(self.folder / "env.json", environment(self.setting.device.text))
             write_json(self.folder / "run.json", self.about())
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+        if read_json(self.folder / "run.json").get("identity", self.dataset.identity) != self.dataset.identity:
+            say(f"{self.dataset.name}: files have been written anew since the run began; if their pictures are "
+                f"others now, so is what comes out")
+        if not all((self.stage(name) / "done.json").exists() for name in self.stages):
+            self.note_session()
         counts = self.about()["counts"]
         pairs = "" if self.method.imitates else f"{counts['labelled']} pairs, "
         say(f"{self.dataset.name}: {pairs}{counts['unlabelled']} unlabelled sources, "
@@ -101,14 +108,29 @@ class Job:
         say(f"budget {self.budget.text}: at most {short(self.budget.limit)} {self.budget.key}; the original has "
             f"{short(self.budget.of(self.original_cost))}")
 
+    def note_session(self) -> None:
+        """`env.json`: on what the run began, and on what each later session goes on; a difference is said."""
+        now, path = environment(self.setting.device.text), self.folder / "env.json"
+        if not path.exists():
+            write_json(path, {**now, "sessions": [now]})
+            return
+        before = read_json(path)
+        sessions = before.get("sessions") or [{key: value for key, value in before.items() if key != "sessions"}]
+        differ = [key for key, value in flat(now).items() if key != "started" and flat(sessions[-1]).get(key) != value]
+        if differ:
+            said = ", ".join(f"{key} ({flat(sessions[-1]).get(key)} before, {flat(now)[key]} now)" for key in differ[:4])
+            say(f"goes on with other {said}: the last bits of what follows may be others")
+        write_json(path, {**before, "sessions": [*sessions, now]})
+
     def about(self) -> dict[str, Any]:
         """Facts of the run for people: `run.json`."""
         s = self.split
         counts = {"labelled": len(s.labelled), "unlabelled": len(s.unlabelled), "validation": len(s.validation),
                   "hidden": s.hidden, "test": len(self.dataset.test)}
         notes = [*self.dataset.notes, *(self.given.notes(self.setting.size) if self.given else [])]
-        return {"format": FORMAT, "dataset": self.dataset.name, "notes": notes, "counts": counts,
-                "attribution": self.dataset.attribution, "stages": list(self.stages), "imitates": self.method.imitates,
+        return {"format": FORMAT, "dataset": self.dataset.name, "identity": self.dataset.identity, "notes": notes,
+                "counts": counts, "attribution": self.dataset.attribution, "stages": list(self.stages),
+                "imitates": self.method.imitates,
                 "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit},
                 "channels": [self.setting.config.in_channels, self.setting.config.out_channels],
                 "from": str(self.source) if self.source else None}

@@ -2,7 +2,7 @@
 
     original -> supernet -> search -> distill -> test          (a method may need fewer)
 
-    RUN/recipe.json env.json run.json labels.txt unlabelled.txt validation.txt
+    RUN/recipe.json env.json run.json labels.txt unlabelled.txt validation.txt test.txt
     RUN/stages/STAGE/    log.jsonl, grid-*.png, state* while it runs, done.json when it is done
     RUN/original/ supernet/ largest/ deep_teacher/ wide_teacher/ student/    saved nets
     RUN/metrics.json report.html

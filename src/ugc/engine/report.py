@@ -268,7 +268,8 @@ def _first(keys: list[str]) -> str:
 
 def _fine_print(record: Record) -> Html:
     recipe = fold("Recipe, as it ran", tables.pairs(flat(record.recipe))) if record.recipe else None
-    env = fold("Environment", tables.pairs(flat(record.env))) if record.env else None
+    began = {key: value for key, value in record.env.items() if key != "sessions"}
+    env = fold("Environment", tables.pairs(flat(began))) if began else None
     about = [(name, value) for name, value in flat(_loss(record)) if name != "text"]
     loss = fold("Distillation loss", tables.pairs(about)) if about else None
     attribution = str(record.run.get("attribution") or "")

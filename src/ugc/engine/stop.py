@@ -36,7 +36,8 @@ def stoppable() -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
         yield stop
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}  # what a script ignores stays ignored
     try:
         yield stop
     finally:
