@@ -271,6 +271,17 @@ def pickle(bench):
     return bench.run("--original", bench.folder / "latest_net_G.pth")
 
 
+@case("a statistics file that is not there")
+def no_statistics(bench):
+    return bench.ugc("eval", bench.finished / "student", bench.data, "--stats", bench.folder / "real.npz")
+
+
+@case("a statistics file that is no .npz")
+def text_for_statistics(bench):
+    (bench.folder / "real.npz").write_text("mu, sigma")
+    return bench.ugc("eval", bench.finished / "student", bench.data, "--stats", bench.folder / "real.npz")
+
+
 @case("a run folder with a damaged file")
 def damaged_choice(bench):
     folder, go_on = bench.began()

@@ -1,6 +1,7 @@
 """`ugc data check` finds everything at once, and ends as a run on the folder would."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -62,6 +63,30 @@ def test_all_that_is_wrong_is_listed(ugc, pairs_in, tiny, tmp_path):
     assert (found["pairs"], found["unlabelled"], found["test"]) == (7, 13, 3)
     told = ugc("run", data, "--out", tmp_path / "run", *tiny)
     assert told.code == 2 and told.last == f"ugc: {found['error']}"
+
+
+def test_what_is_ignored_is_named(ugc, pairs_in, tmp_path):
+    data = pairs_in(tmp_path / "data", pairs=8, alone=0)
+    (data / "trainA/05.png").rename(data / "trainA/05.heic")
+    (data / "trainB/05.png").rename(data / "trainB/05.gif")
+    (data / "trainA/no\udce9.txt").write_text("")
+    (data / "trainA/.hidden").write_text("")
+    (data / "testA/00.png").unlink()
+    (data / "testA/00.png").symlink_to(data / "gone.png")
+    os.mkfifo(data / "trainA/pipe.png")
+    (data / "trainA/dir.png").mkdir()
+    (data / "trainA/more").symlink_to(data / "testA")
+    code, found, table = checked(ugc, data)
+    assert code == 0 and found["pairs"] == 7 and found["other_files"] == 4 and found["test"] == 3
+    assert problems(found) == {
+        "unreadable files": ["trainA/dir.png is a folder", "trainA/pipe.png is no file (a pipe, a device)",
+                             "testA/00.png is a link to nothing"],
+        "targets without a source": ["testB/00.png"],
+        "other files": ["trainA/05.heic", "trainA/more/ (a link to a folder)", "'trainA/no\\udce9.txt'", "trainB/05.gif"]}
+    for i in range(SHOWN):
+        (data / f"trainB/{i}.gif").write_text("")
+    _, found, table = checked(ugc, data)
+    assert found["other_files"] == SHOWN + 4 and "and 4 more" in table
 
 
 def no_picture(data):

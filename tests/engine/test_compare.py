@@ -84,6 +84,17 @@ def test_the_pictures_of_a_student_score_as_the_student(told, ugc, tiny_run, tin
         "kind": "pictures", "count": 4, "path": str(tmp_path / "drawn")}
 
 
+def test_it_says_at_which_size_it_measures_and_why(ugc, tiny_run, tiny_data, tmp_path):
+    net, pictures = shutil.copytree(tiny_run / "student", tmp_path / "net"), tiny_data / "testB"
+    for words, size, why in (((tiny_run / "student",), "32x32", f"as in the run {tiny_run}"),
+                             ((net,), "32x32", f"the size that {net} was saved with"),
+                             ((net, "--size", "36x40"), "36x40", "as --size says"),
+                             ((pictures, "--against", tiny_run / "student"), "40x40", f"as the pictures in {pictures} are")):
+        told = ugc("eval", words[0], tiny_data, *words[1:], "--json", "--device", "cpu")
+        assert f"measures at {size} (height x width), {why}" in told.err.splitlines(), told.err
+        assert json.loads(told.out)["protocol"]["size"] == [int(side) for side in size.split("x")]
+
+
 def test_an_onnx_file_scores_as_the_net(of_net, told, ugc, tiny_run, tmp_path):
     pytest.importorskip("onnxruntime")
     done = ugc("export", tiny_run / "student", "--out", tmp_path / "s.onnx")
@@ -183,6 +194,8 @@ def wrong(name, folder, run, data):
     if name == "stats of what":
         np.savez(folder / "s.npz", mu=np.zeros(7), sigma=np.eye(7))
         return (drawn, data, "--stats", folder / "s.npz"), "is of 7 features; expected 2,048"
+    if name == "stats before data":
+        return (drawn, folder / "no data", "--stats", folder / "real.npz"), "real.npz is not there; expected a stat"
     if name == "fid without weights":
         np.savez(folder / "s.npz", mu=np.zeros(2048), sigma=np.eye(2048))
         return (drawn, data, "--stats", folder / "s.npz"), "is of 2,048 features; .*--fid"
@@ -191,7 +204,8 @@ def wrong(name, folder, run, data):
 
 
 @pytest.mark.parametrize("name", ["nothing there", "a file", "a run", "empty", "one missing", "another size", "damaged net",
-                                  "nan", "damaged onnx", "stats of what", "fid without weights", "stats to where"])
+                                  "nan", "damaged onnx", "stats of what", "stats before data", "fid without weights",
+                                  "stats to where"])
 def test_what_cannot_be_measured_is_one_sentence(name, ugc, tiny_run, tiny_data, tmp_path):
     words, match = wrong(name, tmp_path, tiny_run, tiny_data)
     answer = ugc("eval", *words, "--device", "cpu")

@@ -63,4 +63,5 @@ def test_the_mean_does_not_depend_on_batches_and_is_json():
     assert list(rows[0]) == ["psnr", "ssim", "l1", "ink_iou"]
     json.dumps(score([(x, x)]).row, allow_nan=False)
     assert "ink_iou" not in score([pair(channels=3)]).row
+    assert "ssim" in score([pair(size=11)]).row and "ssim" not in score([pair(size=10)]).row  # no room for its window
     assert score([]) == Score({})

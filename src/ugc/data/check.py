@@ -156,7 +156,7 @@ def counted(root: Path, layout: Layout, parts: Parts, looks: Looks, dataset: Dat
     test = dataset.test if dataset else [r for r in parts[name] if r.target] if name else []
     pairs = sum(record.target is not None for record in train)
     about = {"folder": str(root), "layout": layout.text, "pairs": pairs, "unlabelled": len(train) - pairs, "test": len(test),
-             "test_from": name or "drawn from the pairs", "other_files": layout.strangers}
+             "test_from": name or "drawn from the pairs", "other_files": len(layout.strangers)}
     for role, side in ROLES.items():
         infos = [looks[path].info for sides in layout.splits.values() for path in sides[side].values()]
         sizes = Counter(text_of((i.size[0], i.size[1] // 2) if layout.cut else i.size) for i in infos if i)
@@ -176,7 +176,8 @@ test_part.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test
 
 def all_problems(root: Path, layout: Layout, parts: Parts, looks: Looks) -> Iterator[Problem]:
     """In the order of how much they matter."""
-    yield Problem("unreadable files", tuple(look.error.removeprefix(f"{root}/") for look in looks.values() if look.error))
+    damaged = [look.error.removeprefix(f"{root}/") for look in looks.values() if look.error]
+    yield Problem("unreadable files", (*damaged, *layout.odd))
     yield Problem("files of one folder with the same stem", tuple(f"{a} and {b}" for a, b in layout.clashes))
     infos = {path: look.info for path, look in looks.items() if look.info}
     seen = [r for part in parts.values() for r in part if all(ref.path in infos for ref in (r.source, r.target) if ref)]
@@ -197,6 +198,7 @@ def all_problems(root: Path, layout: Layout, parts: Parts, looks: Looks) -> Iter
     where = "in train and test" if test_part(parts) else "twice (one of them may be drawn for the test)"
     for role in ROLES:
         yield Problem(f"the same {role} {where}", tuple(twins(role, parts, looks)))
+    yield Problem("other files (ignored)", layout.strangers)
 
 
 def twins(role: str, parts: Parts, looks: Looks) -> Iterator[str]:

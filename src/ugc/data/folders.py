@@ -118,8 +118,8 @@ def open_folder(root: Path, config: DataConfig, seed: int, targets: bool = True)
                  f"{len(train):,} sources to train on; no target is read in training.")
     if alone_targets:
         notes.append(f"{alone_targets:,} targets without a source were ignored.")
-    if layout.strangers:
-        notes.append(f"{layout.strangers:,} files that are no pictures were ignored.")
+    if others := len(layout.strangers) + len(layout.odd):
+        notes.append(f"{others:,} files that are no pictures were ignored.")
     return FolderDataset(root, config, tuple(train), tuple(test), notes)
 
 

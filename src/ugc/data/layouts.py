@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -28,7 +28,8 @@ class Layout:
     text: str  # such as "trainA trainB testA testB"
     splits: Mapping[str, Mapping[str, Files]]  # split -> "A" or "B" -> files
     cut: bool = False  # each file holds both sides
-    strangers: int = 0  # files that are no pictures
+    strangers: tuple[str, ...] = ()  # what is ignored: files that are not named as pictures, linked folders
+    odd: tuple[str, ...] = ()  # what is named as a picture and is no file: `trainA/1.png is a link to nothing`
     clashes: tuple[tuple[str, str], ...] = ()  # pictures of one folder and one stem
 
 
@@ -75,20 +76,19 @@ def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]], alone: Wanted
             raise UserError(f"{root} has {other} but no {missing[0]}, where --direction says that the sources are")
         raise UserError(f"{root} has {other} but no {missing[0]}; expected {EXPECTED}{ALONE}")
     splits: dict[str, dict[str, Files]] = {}
-    strangers, names, clashes = 0, list[str](), list[tuple[str, str]]()
+    names, looked = list[str](), list[Pictures]()
     for split, pair in folders.items():
         there = {side: name for side, name in zip("AB", pair) if (root / name).is_dir()}
         if all(side in there for side in needed):
             sides = {side: Pictures(root, root / name) for side, name in there.items()}
             splits[split] = {"A": {}, "B": {}, **{side: pictures.found for side, pictures in sides.items()}}
-            strangers += sum(pictures.strangers for pictures in sides.values())
-            clashes += [clash for pictures in sides.values() for clash in pictures.clashes]
+            looked += sides.values()
             names += there.values()
     for side, name in zip("AB", folders["train"]):
         if side in needed and not splits["train"][side]:
             some = any(splits["train"].values())
             raise UserError(f"{root / name} holds no picture ({_kinds()}){ALONE if some and alone is None else ''}")
-    return Layout(" ".join(names), splits, strangers=strangers, clashes=tuple(clashes))
+    return _layout(" ".join(names), splits, looked)
 
 
 def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> Layout:
@@ -109,9 +109,7 @@ def _one_sided(root: Path, folders: Mapping[str, str], alone: Wanted | None) -> 
     if width > height and abs(width * alone.crop[0] - 2 * height * alone.crop[1]) <= 0.02 * height * alone.crop[1]:
         return _side_by_side(root, folders)
     where = "the folder itself" if folders["train"] == "." else folders["train"]
-    return Layout(f"sources alone in {' '.join([where, *list(folders)[1:]])}", splits,
-                  strangers=sum(found.strangers for found in both.values()),
-                  clashes=tuple(clash for found in both.values() for clash in found.clashes))
+    return _layout(f"sources alone in {' '.join([where, *list(folders)[1:]])}", splits, both.values())
 
 
 def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
@@ -120,26 +118,35 @@ def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
     if not splits["train"]["A"]:
         raise UserError(f"{root / folders['train']} holds no picture ({_kinds()})")
     where = "the folder itself" if folders["train"] == "." else " ".join(folders.values())
-    return Layout(f"pairs side by side in {where}", splits, cut=True, strangers=sum(p.strangers for p in both.values()),
-                  clashes=tuple(clash for pictures in both.values() for clash in pictures.clashes))
+    return _layout(f"pairs side by side in {where}", splits, both.values(), cut=True)
+
+
+def _layout(text: str, splits: Mapping[str, Mapping[str, Files]], looked: Iterable[Pictures], cut: bool = False) -> Layout:
+    looked = list(looked)
+    return Layout(text, splits, cut, tuple(name for one in looked for name in one.strangers),
+                  tuple(line for one in looked for line in one.odd), tuple(clash for one in looked for clash in one.clashes))
 
 
 class Pictures:
     """The pictures of a folder.
 
-    found: by key (path below `folder` without suffix), the first of each. strangers: how many other files there are.
-    clashes: pictures whose key another one has. Names that begin with a dot are left alone.
+    found: by key (path below `folder` without suffix), the first of each. clashes: pictures whose key another one has.
+    strangers, odd: as in `Layout`. Names that begin with a dot are left alone.
     """
 
     def __init__(self, root: Path, folder: Path, deep: bool = True) -> None:
         self.found: Files = {}
-        self.strangers = 0
+        self.strangers: list[str] = []
+        self.odd: list[str] = []
         self.clashes: list[tuple[str, str]] = []
         for path in sorted(_files(folder, deep)):
-            if path.suffix.lower() not in SUFFIXES:
-                self.strangers += 1
-                continue
             key, name = path.relative_to(folder).with_suffix("").as_posix(), path.relative_to(root).as_posix()
+            if not _named_as_picture(path):
+                self.strangers.append(_shown(name) + "/ (a link to a folder)" * path.is_dir())
+                continue
+            if not path.is_file():
+                self.odd.append(f"{_shown(name)} is {_kind(path)}")
+                continue
             if len(key.splitlines()) != 1 or any("\ud800" <= sign <= "\udfff" for sign in key):  # labels.txt takes neither
                 raise UserError(f"{name!r} in {root}: its name has a line break, or bytes that are no UTF-8; rename it")
             if key in self.found:
@@ -149,9 +156,28 @@ class Pictures:
 
 
 def _files(folder: Path, deep: bool) -> Iterator[Path]:
+    """All that is no folder; and folders that are named as pictures or, among those to look into, are links."""
     for where, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if deep and not name.startswith(".")]
-        yield from (path for name in names if not name.startswith(".") and (path := Path(where, name)).is_file())
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(where, name) for name in names if not name.startswith("."))
+        yield from (path for name in folders if _named_as_picture(path := Path(where, name)) or (deep and path.is_symlink()))
+        folders[:] = folders if deep else []
+
+
+def _named_as_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _kind(path: Path) -> str:
+    """What something that is no file is."""
+    if path.is_dir():
+        return "a link to a folder, which is not looked into" if path.is_symlink() else "a folder"
+    return "no file (a pipe, a device)" if path.exists() else "a link to nothing"
+
+
+def _shown(name: str) -> str:
+    """A name that a terminal takes: without line breaks, and bytes that are no UTF-8 escaped."""
+    return name if name.isprintable() else repr(name)
 
 
 def _refuse(error: OSError) -> NoReturn:

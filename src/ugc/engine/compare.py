@@ -58,17 +58,19 @@ def compare(asked: Asked) -> dict[str, Any]:
     """
     if asked.save_stats and asked.save_stats.suffix != ".npz":
         raise UserError(f"--save-stats {asked.save_stats}: expected a file whose name ends in .npz")
+    moments = load_statistics(asked.stats) if asked.stats else None
     answers = {"student": open_answers(asked.student)}
     if asked.against:
         answers["original"] = open_answers(asked.against)
     config, seed = settings(asked, list(answers.values()))
+    say(f"measures at {text_of(config.size)} (height x width), {why_size(asked, list(answers.values()))}")
     dataset = open_dataset(config, seed)
     check_test(asked, list(answers.values()), dataset)
     for note in dataset.notes:
         say(note)
     device = choose(asked.device, "fp32").device
     tools = tools_at_hand(device, asked.fid, asked.lpips)
-    given = _given(asked.stats, tools)
+    given = _given(asked.stats, moments, tools)
     data = test_data(dataset, config)
     for one in answers.values():
         one.check(data)
@@ -128,6 +130,20 @@ def check_test(asked: Asked, answers: list[Answers], dataset: Dataset) -> None:
                             f"trained on these; the data, or --seed, have changed; give a folder with a test of its own")
 
 
+def why_size(asked: Asked, answers: list[Answers]) -> str:
+    """Where `settings` has the size from."""
+    if "size" in asked.fields:
+        return "as --size says"
+    first = answers[0]
+    if isinstance(first, PictureAnswers):
+        return f"as the pictures in {first.path} are"
+    for one in answers:
+        recipe = Record(one.path.parent).recipe
+        if same_data(str((recipe.get("data") or {}).get("path", "")), asked.data):
+            return f"as in the run {one.path.parent}"
+    return f"the size that {first.path} was saved with"
+
+
 def same_data(one: str, other: str) -> bool:
     """Whether two names mean the same data: a built-in set, or one folder."""
     if one in DATASETS or other in DATASETS or not one:
@@ -135,11 +151,10 @@ def same_data(one: str, other: str) -> bool:
     return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
-def _given(path: Path | None, tools: Tools) -> dict[str, Moments]:
-    """Metric -> the statistics in a file, by the number of its features."""
-    if path is None:
+def _given(path: Path | None, moments: Moments | None, tools: Tools) -> dict[str, Moments]:
+    """Metric -> the statistics of a file, by the number of its features."""
+    if moments is None:
         return {}
-    moments = load_statistics(path)
     here = {d: space for extractor in tools.extractors for space, d in extractor.spaces.items()}
     for metric in ordered():
         if metric.statistics == Gaussian.of and metric.space == here.get(len(moments.mean)):

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ugc.core.errors import UserError
+from ugc.core.errors import UserError, of_system
 from ugc.core.files import atomic
 from ugc.metrics.bootstrap import LEVEL, counts
 
@@ -127,11 +127,21 @@ def load_statistics(path: Path) -> Moments:
     Raises:
         UserError: no such file, another format, or arrays that are no mean and covariance.
     """
+    expected = "expected a statistics file, .npz with mu and sigma, as ugc eval --save-stats writes"
+    if not path.is_file():
+        raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; {expected}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {key: archive[key] for key in ("mu", "sigma") if key in archive} if hasattr(archive, "files") else {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be read as a statistics file ({error}); expected .npz with mu and sigma") from None
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise UserError(f"{path} is no .npz file, or is cut short; {expected}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in ("mu", "sigma") if key in archive}
+    except OSError as error:
+        raise UserError(of_system(error) or f"{path} is damaged; {expected}") from None
+    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path} is damaged, or its mu and sigma are no arrays of numbers; {expected}") from None
+    found = {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}  # else bytes: not of numpy
     if len(found) < 2:
         missing = " and ".join(key for key in ("mu", "sigma") if key not in found)
         raise UserError(f"{path} has no {missing}; expected .npz with mu [d] and sigma [d, d]")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ugc.metrics.protocols import METRICS, Metric
-from ugc.nn.ssim import ssim
+from ugc.nn.ssim import WINDOW, ssim
 
 PSNR_CAP = 100.0  # dB, of identical images: JSON has no infinity (one 8-bit level off everywhere is 48 dB)
 
@@ -45,7 +45,8 @@ def ink_iou(prediction: Tensor, target: Tensor) -> Tensor:
 
 for metric in (
     Metric("psnr", "higher", "dB", "peak signal-to-noise ratio, peak 2, mean over images", per_image=psnr),
-    Metric("ssim", "higher", "", "structural similarity of images in [0, 1], window 11, sigma 1.5", per_image=ssim_metric),
+    Metric("ssim", "higher", "", "structural similarity of images in [0, 1], window 11, sigma 1.5", per_image=ssim_metric,
+           least=WINDOW),
     Metric("l1", "lower", "of 2", "mean absolute difference of images in [-1, 1]", per_image=l1),
     Metric("ink_iou", "higher", "", "intersection over union of dark pixels", per_image=ink_iou, channels=1),
 ):
