@@ -21,7 +21,7 @@ def load(folder: str | Path, device: str = "auto") -> Translator:
     """Open a saved net (a student, an original, a teacher, a supernet) as a translator of pictures.
 
     Args:
-        folder: where `config.json` and `model.safetensors` lie, such as `RUN/student`; or, where there is no such folder,
+        folder: where `config.json` and `model.safetensors` lie, such as `RUN/student`; or, where there is no folder `org`,
             a name on the Hugging Face hub, `org/name` or `org/name@revision` (`pip install 'ugc[hub]'`).
         device: `auto`, `cpu`, `cuda` or `mps`.
 
@@ -34,7 +34,7 @@ def load(folder: str | Path, device: str = "auto") -> Translator:
     """
     from ugc.export.translator import load as load_translator
 
-    return load_translator(Path(folder), device)
+    return load_translator(folder, device)
 
 
 def push_to_hub(folder: str | Path, name: str, private: bool = False) -> str:

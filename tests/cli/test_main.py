@@ -13,7 +13,7 @@ from fontTools import subset
 from PIL import Image
 from pylopdf_fonts_zh_cn import sans_path, serif_path
 
-from ugc.cli.main import VERBS, main, parser
+from ugc.cli.main import VERBS, file_of, main, parser
 from ugc.cli.parser import ELSEWHERE
 from ugc.engine.recipe import Recipe
 from ugc.models.generator import FAMILIES
@@ -318,6 +318,22 @@ def test_a_recipe_on_your_folder(ugc, tiny_data, tmp_path):
     assert told.code == 0, told.err
     assert "2 pairs" in told.out and "pix2pix-unet, base 8" in told.out and "8x" in told.out
     assert not list(tmp_path.iterdir())
+
+
+# ---- torchrun ----
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("verb, words", [
+    ("eval", ["net", "data"]), ("translate", ["net", "in", "out"]), ("export", ["net"]), ("push", ["net", "org/name"]),
+    ("import", ["old.pth", "--out", "net"]), ("show", ["pix2pix-resnet"]), ("data", ["check", "data"]), ("recipes", []),
+    ("run", ["data", "--out", "run"])])
+def test_of_several_processes_the_first_does_all_but_a_run(monkeypatch, verb, words, rank):
+    for key, value in {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": 2, "RANK": rank, "LOCAL_RANK": rank}.items():
+        monkeypatch.setenv(key, str(value))
+    done = []
+    monkeypatch.setattr(file_of(verb), "execute", done.append)
+    assert main([verb, *words]) == 0
+    assert len(done) == (1 if rank == 0 or verb == "run" else 0)
 
 
 def test_interrupted_is_130(monkeypatch):

@@ -111,6 +111,13 @@ def test_the_terms_are_those_of_the_data(copied):
     assert "Drawn with Noto Sans SC, SIL Open Font License 1.1.\n" in text and "the user's own" not in text
 
 
+def test_the_terms_of_a_given_original_are_there_too(copied):
+    change(copied / "student/config.json", attribution="By Bob, CC0",
+           original={"data": "maps", "attribution": "Maps by Ann Example, CC BY 4.0."})
+    write_card(copied, "student")
+    assert ("By Bob, CC0. The original was given: a net of maps. Maps by Ann Example, CC BY 4.0.\n") in text_of(copied)
+
+
 def test_it_warns_where_the_source_is_the_better_answer(copied):
     metrics = read_json(copied / "metrics.json")
     student, copy = metrics["rows"]["student"], metrics["rows"]["copy"]

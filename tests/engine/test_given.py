@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from ugc.engine.given import like_original
 from ugc.engine.pipeline import Run
-from ugc.export.saved import load_net
+from ugc.export.saved import load_net, save_net
 from ugc.methods import from_teacher
 
 NARROW = ("--set", "generator.widths=[1,4,8]", "--set", "generator.depths=[0,1]")
@@ -179,6 +180,15 @@ def test_without_targets_other_methods_name_this_one(ugc, command, tiny, tmp_pat
     assert told.code == 2 and "not a pair" in told.err and "--method from-teacher --original DIR" in told.err
 
 
+def test_a_base_that_is_no_multiple_of_8_is_rounded_up(setting_of, tmp_path):
+    setting = setting_of("pix2pix-resnet")
+    for base, taken in ((8, 8), (9, 16), (16, 16)):
+        config = setting.family.original(setting.config).model_copy(update={"base": base})
+        net = setting.family(config).init(torch.Generator().manual_seed(0))
+        save_net(net, tmp_path / str(base), "pix2pix-resnet", "original", (32, 32), {})
+        assert like_original(tmp_path / str(base), None)["base"] == taken
+
+
 def test_family_and_base_that_are_asked_for_are_taken(ugc, command, tmp_path):
     """Another family than the original's: its size and base are taken, not what its family is built of."""
     told = ugc(*command[:-len(NARROW)], "--family", "pix2pix-unet", "--dry-run", "--out", tmp_path / "run")
@@ -193,8 +203,9 @@ def test_family_and_base_that_are_asked_for_are_taken(ugc, command, tmp_path):
 
 def test_a_given_original_is_where_the_supernet_of_ugc_begins(tiny_run, ugc, tiny_data, tiny, tmp_path):
     words = ("run", tiny_data, *tiny, *NARROW, "--until", "supernet", "--steps", 2)
+    why = "(the original's base is 8, the supernet's 16)"
     for base, text in ((8, "6 of 50 convolutions begin as the original's: stem, down1, down2, up1, up2, head"),
-                       (16, "none of the 50 convolutions fits the original")):
+                       (16, f"none of the 50 convolutions fits the original; all begin at random {why}")):
         told = ugc(*words, "--base", base, "--set", f"generator.widths=[1,4,{base}]", "--out", tmp_path / f"{base}",
                    "--original", tiny_run / "original")
         assert told.code == 0, told.err

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ugc.core.errors import UserError
+from ugc.core.files import read_json, write_json
 from ugc.export.formats import FORMATS, TOLERANCE, Format, PictureNet, cases, export, largest_difference
 from ugc.export.saved import load_net, save_net
 from ugc.models.generator import FAMILIES, shrink
@@ -116,6 +117,18 @@ def test_what_is_said_and_written(mirror, saved, tmp_path):
     assert "stem=3" in (saved / "model.mirror").read_text()
     export(saved, "mirror", tmp_path / "deep/er/x.mirror")
     assert names(tmp_path / "deep/er") == ["x.mirror"]
+
+
+def test_the_terms_of_a_given_original_go_with_the_file(mirror, saved):
+    """Beside those of the pictures: who passes the file on must know both."""
+    config = read_json(saved / "config.json")
+    given = {"family": "pix2pix-unet", "data": "maps", "attribution": "Maps by Ann Example, CC BY 4.0"}
+    write_json(saved / "config.json", {**config, "original": given})
+    told = export(saved, "mirror")[3]
+    for words in ("the user's own, which keep their own terms. ", "a net of maps. Maps by Ann Example, CC BY 4.0"):
+        assert words in told and words in (saved / "model.mirror").read_text(), words
+    write_json(saved / "config.json", {**config, "attribution": "By Bob.", "original": {"data": None}})
+    assert export(saved, "mirror")[3] == "attribution: By Bob. The original was given: a net of unknown data"
 
 
 @pytest.mark.parametrize("spoil, why", [

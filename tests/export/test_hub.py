@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -230,6 +231,34 @@ def test_a_folder_comes_first(hub, saved, tmp_path):
     assert ugc.load("runs/ann").about["role"] == "student" and hub.served == []
 
 
+@pytest.fixture
+def nets(saved, tmp_path):
+    """r1/student and r1/original are saved nets, r1/stages is none, empty/ is empty."""
+    for folder in ("r1/stages", "empty"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copytree(saved, tmp_path / "r1/original")
+    shutil.move(saved, tmp_path / "r1/student")
+
+
+@pytest.mark.parametrize("text", ["r1/studnet", "./r1/studnet", "r1/studnet/", "r1//studnet", "empty/../r1/studnet",
+                                  "~/studnet"])
+def test_a_slip_in_a_path_asks_nobody(hub, nets, tmp_path, monkeypatch, text):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # would be told
+    monkeypatch.chdir(tmp_path)
+    told = refused("no saved net" if text[0] == "~" else "did you mean 'student'? known: original, student", ugc.load, text)
+    assert ("r1/studnet@main asks the Hugging Face hub" in told) == (text == "r1/studnet")
+
+
+def test_a_path_or_a_name(hub, nets, tmp_path):
+    """A folder `org` says path; a revision, or no such folder, says name; what begins with ./ is never one."""
+    assert "(empty holds none)" in refused("empty/net holds no saved net, it is not there", ugc.load, "empty/net")
+    refused("holds no saved net", ugc.load, "./ann/small")
+    ugc.push_to_hub(tmp_path / "r1/student", "r1/small")
+    assert hub.served == []
+    refused("known: original, student); r1/small@main asks", ugc.load, "r1/small")
+    assert hub.served == [] and ugc.load("r1/small@main").about["role"] == "student" and hub.served
+
+
 def test_from_the_command_line(hub, saved, ugc, tmp_path):
     told = ugc("push", saved, "ann/small", "--private")
     assert told.code == 0 and told.last == f"uploaded to {hub.address}/ann/small" and hub.made == [("ann/small", "private")]
@@ -238,5 +267,7 @@ def test_from_the_command_line(hub, saved, ugc, tmp_path):
     told = ugc("push", saved, "small")
     assert told.code == 2 and told.last.startswith("ugc: ")
     Image.new("L", (20, 30)).save(tmp_path / "in.png")
+    told = ugc("translate", "net/small", tmp_path / "in.png", tmp_path / "out.png")
+    assert told.code == 2 and told.last.startswith("ugc: net/small holds no saved net") and not (tmp_path / "out.png").exists()
     assert ugc("translate", "ann/small", tmp_path / "in.png", tmp_path / "out.png", "--device", "cpu").code == 0
     assert Image.open(tmp_path / "out.png").size == (20, 30)

@@ -15,10 +15,11 @@ from types import ModuleType
 
 from ugc.cli.parser import ELSEWHERE, Parser
 from ugc.core.errors import LostError, UserError, near, of_system, out_of_memory
-from ugc.core.rank import local_rank
+from ugc.core.rank import lead, local_rank
 from ugc.version import __version__
 
 VERBS = ("run", "show", "data", "translate", "eval", "export", "push", "import", "recipes")
+TOGETHER = ("run",)  # what several processes of torchrun do; of any other verb the first one does all
 
 
 def file_of(verb: str) -> ModuleType:
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb = chosen(top, options)
         flag, known = odd[0].partition("=")[0], [word for word in verb._option_string_actions if word.startswith("--")]
         verb.error(f"there is no option {flag}: {near(flag, known)}" if flag.startswith("-") else f"what is {flag!r} for?")
+    if options.verb not in TOGETHER and not lead():
+        return 0
     try:
         file_of(options.verb).execute(options)
     except UserError as error:

@@ -19,5 +19,5 @@ def execute(options: argparse.Namespace) -> None:
     from ugc.core.log import say
     from ugc.export.translator import translate
 
-    count = translate(Path(options.student), options.input, Path(options.output), options.device)
+    count = translate(options.student, options.input, Path(options.output), options.device)
     say(f"{count} picture{'s' if count != 1 else ''} written to {options.output}")

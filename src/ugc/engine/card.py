@@ -15,7 +15,7 @@ from ugc.core.files import write_text
 from ugc.engine.page import DASH, si, three
 from ugc.engine.record import Record, Row
 from ugc.engine.tables import DIGITS, NAMES, WORDS
-from ugc.export.formats import OWN
+from ugc.export.terms import attribution
 from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
 
 FEW = 2048  # test images; below it distances between sets are mostly chance
@@ -122,18 +122,8 @@ def card(record: Record, role: str) -> str:
         shapes=f"[N, {config.get('in_channels', 3)}, H, W] -> [N, {config.get('out_channels', 3)}, H, W]",
         macs=si(row["macs"]), params=f"{int(row['params']):,}", ratio=_ratio(record, role),
         table=_table(record, role, measured), protocol=_list(_protocol(record, measured)), made=_list(_made(record, net)),
-        attribution=_attribution(net),
+        attribution=attribution(net).rstrip(". ") + ".",
         limits=_list(_limits(record, row, measured, size, str(config.get("norm")))))
-
-
-def _attribution(net: Row) -> str:
-    """The line of the data, and that of the net's that it was made from."""
-    given = net.get("original") or {}
-    texts = [str(net.get("attribution") or OWN)]
-    if given:
-        texts.append(f"The original was given: a net of {given.get('data') or 'unknown data'}. "
-                     f"{given.get('attribution') or ''}")
-    return " ".join(text.rstrip(". ") + "." for text in texts)
 
 
 def _ratio(record: Record, role: str) -> str:

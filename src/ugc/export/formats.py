@@ -24,6 +24,7 @@ from ugc.core.images import Array, narrowed, widened
 from ugc.core.log import say
 from ugc.core.registry import Registry
 from ugc.export.saved import load_net
+from ugc.export.terms import attribution
 from ugc.models.generator import Generator
 from ugc.nn.cost import total, trace
 from ugc.version import __version__
@@ -32,7 +33,6 @@ FORMATS: Registry[type[Format]] = Registry("format", "ugc.export")
 
 TOLERANCE = 1e-4  # of the range [0, 1]: a fortieth of a step of 8 bits
 LICENCE = "ugc is Apache-2.0; weights and pictures are under the terms of the data (see attribution)"
-OWN = "Trained on pictures of the user's own, which keep their own terms"
 
 Run = Callable[[Array], Array]
 
@@ -185,7 +185,7 @@ def describe(net: Generator, config: dict[str, Any], trained: tuple[int, int]) -
         "params": str(cost.params), "macs": str(cost.macs), "macs_paper": str(cost.macs_paper),
         "stride": str(net.stride), "in_channels": str(net.config.in_channels), "out_channels": str(net.config.out_channels),
         "value_range": "[0, 1]", "layout": "NCHW", "data": str(config.get("data", "")), "licence": LICENCE,
-        "attribution": str(config.get("attribution") or OWN), "python": platform.python_version(),
+        "attribution": attribution(config), "python": platform.python_version(),
         "torch": torch.__version__}
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ugc.core.errors import UserError
+from ugc.core.errors import UserError, near
 from ugc.core.log import say
 from ugc.export.saved import load_net
 from ugc.version import __version__
@@ -22,15 +22,22 @@ NET = ("config.json", "model.safetensors")
 BESIDE = ("README.md", "model.onnx")  # go up with a net where they are there
 
 
-def located(folder: Path) -> Path:
+def located(text: str | Path) -> Path:
     """The folder itself where it is one, or where it looks like no name of the hub; else the net of that name, fetched.
 
+    `org/name` is a slip in a path, and nothing is asked of the network, where there is a folder `org`. A revision says that
+    it is a name.
+
     Raises:
-        UserError: huggingface_hub is missing, no network and nothing in its cache, no such name or revision, no net there.
+        UserError: a slip in a path; huggingface_hub is missing, no network and nothing in its cache, no such name or
+            revision, no net there.
     """
-    found = NAME.fullmatch(folder.as_posix())
-    if folder.exists() or not found:
+    folder = Path(text)
+    found = NAME.fullmatch(text if isinstance(text, str) else text.as_posix())  # as typed: ./a/b is a path
+    if folder.exists():
         return folder
+    if not found or (folder.parent.is_dir() and not found["revision"]):
+        return _slip(folder, hub=bool(found))
     name, revision = found["name"], found["revision"]
     here = f"{folder} is no folder here"
     hub = _package(f"{here}; as a name on the Hugging Face hub it needs huggingface_hub")
@@ -40,6 +47,20 @@ def located(folder: Path) -> Path:
     if missing := [file for file in NET if not (fetched / file).is_file()]:
         raise UserError(f"{name} on the hub holds no net of ugc: {' and '.join(missing)} not there")
     return fetched
+
+
+def _slip(folder: Path, hub: bool) -> Path:
+    """UserError that names the saved nets beside a folder that is not there; the folder, where nothing is to be said.
+
+    Args:
+        hub: whether it could be a name of the hub.
+    """
+    beside = sorted(p.parent.name for p in folder.parent.glob("*/config.json"))
+    if not beside and not hub:
+        return folder
+    known = near(folder.name, beside) if beside else f"{folder.parent} holds none"
+    raise UserError(f"{folder} holds no saved net, it is not there; expected one such as RUN/student ({known})"
+                    + (f"; {folder.as_posix()}@main asks the Hugging Face hub" if hub else ""))
 
 
 def push_to_hub(folder: str | Path, name: str, private: bool = False) -> str:

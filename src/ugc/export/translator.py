@@ -71,7 +71,7 @@ def _pil(array: Array) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def load(folder: Path, device: str = "auto") -> Translator:
+def load(folder: str | Path, device: str = "auto") -> Translator:
     """Open a saved net; see `ugc.load`."""
     net, about = load_net(located(folder))
     if not net.config.arch and len(net.space) > 1:
@@ -79,7 +79,7 @@ def load(folder: Path, device: str = "auto") -> Translator:
     return Translator(net, about, device)
 
 
-def translate(folder: Path, source: str, target: Path, device: str = "auto") -> int:
+def translate(folder: str | Path, source: str, target: Path, device: str = "auto") -> int:
     """Translate a picture, a folder or a glob; returns how many were written.
 
     One picture goes to the file (or into the folder) `target`; many go into the folder `target` under their own

@@ -126,7 +126,10 @@ class Setting:
         if original is None:
             return net, {}
         taken = take_over(net, original, self.size)
-        return net, {"warm_start": {"text": taken.text, **asdict(taken)}}
+        text, ours, theirs = taken.text, net.config.base, original.config.base
+        if not taken.layers and ours != theirs:
+            text += f" (the original's base is {theirs}, the supernet's {ours})"
+        return net, {"warm_start": {"text": text, **asdict(taken)}}
 
     def player(self, net: N) -> Player[N]:
         return Player(net.train(), self.optimiser, self.device)
