@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ugc.engine.given import like_original
+from ugc.engine.given import Given, like_original
 from ugc.engine.pipeline import Run
 from ugc.export.saved import load_net, save_net
+from ugc.export.terms import attribution
 from ugc.methods import from_teacher
 
 NARROW = ("--set", "generator.widths=[1,4,8]", "--set", "generator.depths=[0,1]")
@@ -239,3 +240,11 @@ def test_its_card_says_whom_it_imitates(whole, tiny_run):
                   "warm start: 6 of 50", f"a net of {of(tiny_run / 'original/config.json')['data']}."):
         assert words in text, words
     assert "labelled pairs" not in text
+
+
+def test_terms_are_handed_on_through_a_chain_of_originals():
+    first = {"data": "old.pth", "attribution": "weights of old.pth, under the terms of its makers"}
+    second = Given(None, {"family": "pix2pix-resnet", "data": "photos", "original": first})
+    text = attribution({"data": "drawings", "attribution": "drawings, CC BY", "original": second.origin})
+    assert "drawings, CC BY" in text and "photos" in text and "weights of old.pth" in text
+    assert Given(None, {"data": "photos"}).origin == {"data": "photos"}

@@ -60,14 +60,17 @@ def test_stage_one_and_the_search(two, tiny_run, tmp_path):
                                                      "test.txt", "unlabelled.txt", "validation.txt"]
 
 
-def test_stage_two_goes_on_from_one_process(two, tiny_run, tmp_path):
-    """The number of processes is no part of a run: what one began, two end."""
+def test_search_and_stage_two_go_on_from_one_process(two, tiny_run, tmp_path):
+    """The number of processes is no part of a run: what one began, two end. From the same weights scores are the same."""
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    for left in ("stages/distill", "stages/test", "student", "deep_teacher", "wide_teacher"):
+    for left in ("stages/search", "stages/distill", "stages/test", "student", "deep_teacher", "wide_teacher"):
         shutil.rmtree(run / left)
     done = two(run)
     assert done.returncode == 0, done.stderr
     check_same_losses(tiny_run, run, "distill")
+    alone, together = (rows_of(folder / "stages/search/candidates.jsonl") for folder in (tiny_run, run))
+    assert [{**row, "score": 0} for row in together] == [{**row, "score": 0} for row in alone]
+    assert [row["score"] for row in together] == pytest.approx([row["score"] for row in alone], rel=1e-6)
     assert {row.name for row in run.iterdir()} == {row.name for row in tiny_run.iterdir()}
     assert json.loads((run / "metrics.json").read_text())["rows"].keys() == json.loads(
         (tiny_run / "metrics.json").read_text())["rows"].keys()

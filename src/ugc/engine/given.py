@@ -10,6 +10,7 @@ from ugc.core.errors import UserError
 from ugc.data.dataset import Dataset, text_of
 from ugc.engine.recipe import Recipe
 from ugc.export.saved import load_net
+from ugc.export.terms import attribution
 from ugc.methods.method import METHODS
 from ugc.models.generator import FAMILIES, Generator
 
@@ -38,7 +39,9 @@ class Given:
     @property
     def origin(self) -> dict[str, Any]:
         """Where it comes from, for whatever learns or begins from it."""
-        return {key: self.about.get(key) for key in ("family", "arch", "data", "attribution", "recipe") if key in self.about}
+        kept = ("family", "arch", "data", "attribution", "recipe")
+        origin = {key: self.about.get(key) for key in kept if key in self.about}
+        return {**origin, "attribution": attribution(self.about)} if "original" in self.about else origin
 
     def notes(self, size: tuple[int, int]) -> list[str]:
         """Sentences on its use at `size` (H, W)."""

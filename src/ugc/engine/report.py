@@ -28,6 +28,7 @@ from ugc.engine.page import (
 from ugc.engine.plots import pareto_svg
 from ugc.engine.record import SAMPLES, Record
 from ugc.engine.style import CSS, LIGHT
+from ugc.export.terms import attribution
 
 COLUMNS = {"source": "input", "target": "target", "original": "original", "student": "student"}
 SCORES = {"l_od": "L_OD", "l1": "L1", "ssim": "SSIM loss"}
@@ -272,7 +273,8 @@ def _fine_print(record: Record) -> Html:
     env = fold("Environment", tables.pairs(flat(began))) if began else None
     about = [(name, value) for name, value in flat(_loss(record)) if name != "text"]
     loss = fold("Distillation loss", tables.pairs(about)) if about else None
-    attribution = str(record.run.get("attribution") or "")
+    net, own = record.nets.get("student") or {}, record.run.get("attribution")
+    terms = attribution({**net, "attribution": own}) if own or net.get("original") else ""
     return markup(_section("Recipe and environment", None, recipe, loss, env) if recipe or env else None,
-                  tag("footer", tag("p", attribution) if attribution else None,
+                  tag("footer", tag("p", terms) if terms else None,
                       tag("p", "Written by ugc from the files of this run folder.")))
