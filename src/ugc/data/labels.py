@@ -88,8 +88,12 @@ def write_split(folder: Path, split: Split, dataset: Dataset) -> None:
 
 def changed(folder: Path, split: Split, dataset: Dataset) -> str:
     """The first file of `write_split` in a folder that lists other keys; "" where none does."""
-    return next((name for name, keys in lists(split, dataset).items()
-                 if (folder / name).exists() and (folder / name).read_text().split("\n") != [*keys, ""]), "")
+    return next((name for name, keys in lists(split, dataset).items() if differs(folder / name, keys)), "")
+
+
+def differs(path: Path, keys: Sequence[str]) -> bool:
+    """Whether a file of `write_split` is there and lists other keys."""
+    return path.exists() and path.read_text().split("\n") != [*keys, ""]
 
 
 def read_names(path: str | Path) -> list[str]:

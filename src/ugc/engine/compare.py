@@ -12,6 +12,7 @@ from ugc.core.errors import UserError
 from ugc.core.files import sha256
 from ugc.core.log import say
 from ugc.data.dataset import DATASETS, DataConfig, Dataset, open_dataset, text_of
+from ugc.data.labels import differs
 from ugc.data.stream import test_data
 from ugc.engine.answers import Answers, PictureAnswers, open_answers
 from ugc.engine.evaluate import measure
@@ -125,7 +126,7 @@ def check_test(asked: Asked, answers: list[Answers], dataset: Dataset) -> None:
         run = Record(one.path.parent)
         there = run.folder / "test.txt"
         same = same_data(str((run.recipe.get("data") or {}).get("path", "")), asked.data)
-        if same and there.exists() and there.read_text().split("\n") != [*keys, ""]:
+        if same and differs(there, keys):
             raise UserError(f"{one.path} was made with other test pictures of {asked.data} ({there}): it may have been "
                             f"trained on these; the data, or --seed, have changed; give a folder with a test of its own")
 
