@@ -74,7 +74,7 @@ def test_no_unlabelled_sources_is_an_empty_tensor() -> None:
     batch = Stream(data(u=0), 4, CPU).batch(Clock(0))
     assert batch.unlabelled.shape == (0, 3, 8, 9)
     assert batch.source.shape == (4, 3, 8, 9)
-    assert Stream(data(a=4, u=0), 2, CPU).calibration().shape == (4, 3, 8, 9)
+    assert Stream(data(a=4, u=0), 2, CPU).calibration().all().shape == (4, 3, 8, 9)
 
 
 def test_a_batch_may_be_larger_than_the_set() -> None:
@@ -85,18 +85,18 @@ def test_a_batch_may_be_larger_than_the_set() -> None:
 def test_validation_and_calibration_are_plain_centres() -> None:
     d = data(a=30, u=70)
     stream = Stream(d, 4, CPU)
-    assert torch.equal(stream.validation(), to_unit(d.source_V[:, 2:10, 2:11]))
+    assert torch.equal(stream.validation().all(), to_unit(d.source_V[:, 2:10, 2:11]))
     everything = to_unit(np.concatenate([d.source_A, d.source_U])[:, 2:10, 2:11])
-    assert torch.equal(stream.calibration(), everything)
-    assert torch.equal(stream.calibration(10), everything[::10])
+    assert torch.equal(stream.calibration().all(), everything)
+    assert torch.equal(stream.calibration(10).all(), everything[::10])
 
 
 def test_rows_tensors_and_floats_are_taken_as_they_are() -> None:
     base = torch.rand(9, 12, 14, 3) * 2 - 1
     d = TrainData(Rows(base, np.array([4, 2])), base[[4, 2]], Rows(base, np.array([7])), base[:0], (12, 14))
     stream = Stream(d, 2, CPU)
-    assert torch.equal(stream.calibration(), base[[4, 2, 7]].permute(0, 3, 1, 2))
-    assert stream.validation().shape == (0, 3, 12, 14)
+    assert torch.equal(stream.calibration().all(), base[[4, 2, 7]].permute(0, 3, 1, 2))
+    assert stream.validation().all().shape == (0, 3, 12, 14)
 
 
 class Squares(Dataset):
@@ -134,7 +134,7 @@ def test_hidden_targets_are_never_read() -> None:
     stream = Stream(found, 1, CPU)
     drawn = {round(float(stream.batch(Clock(0, step)).unlabelled.mean()), 4) for step in range(len(s.unlabelled))}
     assert drawn == {round(values[key], 4) for key in s.unlabelled}
-    assert [round(float(v.mean()), 4) for v in stream.validation()] == [round(values[key], 4) for key in s.validation]
+    assert [round(float(v.mean()), 4) for v in stream.validation().all()] == [round(values[key], 4) for key in s.validation]
 
 
 def test_a_hidden_target_that_is_asked_for_would_be_noticed() -> None:

@@ -106,7 +106,7 @@ def test_the_search_compares_with_the_original(whole, command):
     run = Run(recipe_of(parser().parse_args([str(w) for w in (*command, "--out", whole)])), whole)
     row = of(whole / "stages/search/choice.json")["student"]
     net = from_teacher.shrink(run.net("supernet"), run.cost.space.parse(row["arch"])).eval()
-    x, l_od = run.stream.validation(), run.setting.l_od()
+    x, l_od = run.stream.validation().all(), run.setting.l_od()
     with torch.no_grad():
         parts = l_od(l_od.look(run.net("original")(x)), l_od.look(net(x)))
     assert float(sum(parts.values()).mean()) == pytest.approx(row["score"], rel=1e-5)

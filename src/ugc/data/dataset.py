@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ugc.core.config import Config
+from ugc.core.encoding import Encoding
 from ugc.core.errors import UserError, near
 from ugc.core.files import place
 from ugc.core.images import Array
@@ -87,7 +88,7 @@ class Dataset(ABC):
     name: str
     attribution: str = ""  # the licence line; empty for a user's own folder
     config: DataConfig
-    source_channels: int
+    source_channels: int  # as `read` gives them; what a generator takes says `encoding`
     target_channels: int
     train: tuple[Record, ...]
     test: tuple[Record, ...]
@@ -101,6 +102,11 @@ class Dataset(ABC):
         """The size (H, W) of the pictures that crops of `size` are cut from."""
         height, width = size
         return self.config.load or (round(height * self.load_ratio), round(width * self.load_ratio))
+
+    @property
+    def encoding(self) -> Encoding:
+        """How sources become what a generator takes."""
+        return Encoding(channels=self.source_channels)
 
     @property
     def flip(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import free_memory
+from ugc.core.encoding import PICTURES, Encoding
 from ugc.core.images import Array, to_unit
 from ugc.data.arrays import decode
 from ugc.data.dataset import DataConfig, Dataset, Size
@@ -24,7 +25,10 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """float32 in [-1, 1], on the device: pairs, and sources without targets (M is N, or 0 where there are none)."""
+    """float32 on the device: pairs, and sources without targets (M is N, or 0 where there are none).
+
+    Pictures are in [-1, 1]; label maps are one-hot (`core/encoding.py`).
+    """
 
     source: Tensor  # [N, C, H, W]
     target: Tensor  # [N, C, H, W]
@@ -49,7 +53,8 @@ Pictures = Array | Tensor | Rows
 class TrainData:
     """What training may see: [n, H, W, C] at load size, uint8 or uint16, or float32 in [-1, 1].
 
-    A is labelled, U is not, V is for validation and trained on by nobody. No target outside A is in here.
+    A is labelled, U is not, V is for validation and trained on by nobody. No target outside A is in here. Sources are as
+    `encoding` stores them.
     """
 
     source_A: Pictures  # noqa: N815
@@ -59,6 +64,7 @@ class TrainData:
     crop: Size
     flip: bool = False
     keys: tuple[str, ...] = ()  # of A, in the order of its arrays
+    encoding: Encoding = PICTURES
 
 
 def train_data(dataset: Dataset, config: DataConfig, split: Split) -> TrainData:
@@ -77,7 +83,42 @@ def train_data(dataset: Dataset, config: DataConfig, split: Split) -> TrainData:
         return Rows(sources, np.array([place[key] for key in some], np.int64))
 
     return TrainData(rows(split.labelled), targets, rows(split.unlabelled), rows(split.validation),
-                     config.size, dataset.flip, split.labelled)
+                     config.size, dataset.flip, split.labelled, dataset.encoding)
+
+
+@dataclass(frozen=True)
+class Sources(Sequence[Tensor]):
+    """Sources as they are stored, [n, H, W, c], encoded when they are asked for, `each` at a time."""
+
+    stored: Tensor
+    encoding: Encoding
+    device: torch.device
+    each: int = 1
+
+    def __len__(self) -> int:
+        return (len(self.stored) + self.each - 1) // self.each
+
+    @overload
+    def __getitem__(self, at: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sources: ...
+    def __getitem__(self, at: int | slice) -> Tensor | Sources:
+        """float32 [each, C, H, W] on the device, or some of the sources."""
+        if isinstance(at, slice):
+            first, last, step = at.indices(len(self))
+            assert step == 1
+            return replace(self, stored=self.stored[first * self.each:last * self.each])
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        return self.encoding.encode(_unsigned(self.stored[at * self.each:(at + 1) * self.each]).to(self.device))
+
+    def split(self, each: int) -> Sources:
+        """The same, more at a time."""
+        return replace(self, each=each)
+
+    def all(self) -> Tensor:
+        """All of them at once, [n, C, H, W]."""
+        return self.encoding.encode(_unsigned(self.stored).to(self.device))
 
 
 class Stream:
@@ -107,19 +148,24 @@ class Stream:
         """
         a, view = self._drawn("A", self.A, clock)
         u, view_u = self._drawn("U", self.U, clock)
-        return Batch(source=self._gather(self.A, a, view), target=self._gather(self.T, a, view),
-                     unlabelled=self._gather(self.U, u, view_u))
+        encode = self.data.encoding.encode
+        return Batch(source=encode(_unsigned(self._gather(self.A, a, view))),
+                     target=to_unit(_unsigned(self._gather(self.T, a, view))),
+                     unlabelled=encode(_unsigned(self._gather(self.U, u, view_u))))
 
-    def validation(self) -> Tensor:
-        """The sources held out for validation, cut at the centre: [V, C, H, W]."""
-        return self._plain(self.V, np.arange(len(self.V)))
+    def validation(self) -> Sources:
+        """The sources held out for validation, cut at the centre."""
+        return self._sources(self._plain(self.V, np.arange(len(self.V))))
 
-    def calibration(self, count: int = 256) -> Tensor:
-        """At most `count` training sources, spread evenly over A and U, cut at the centre: [n, C, H, W]."""
+    def calibration(self, count: int = 256) -> Sources:
+        """At most `count` training sources, spread evenly over A and U, cut at the centre."""
         total = len(self.A) + len(self.U)
         pick = np.arange(min(count, total)) * total // min(count, total)
-        return torch.cat([self._plain(self.A, pick[pick < len(self.A)]),
-                          self._plain(self.U, pick[pick >= len(self.A)] - len(self.A))])
+        return self._sources(torch.cat([self._plain(self.A, pick[pick < len(self.A)]),
+                                        self._plain(self.U, pick[pick >= len(self.A)] - len(self.A))]))
+
+    def _sources(self, stored: Tensor) -> Sources:
+        return Sources(stored, self.data.encoding, self.device)
 
     def _drawn(self, name: str, rows: Rows, clock: Clock) -> tuple[Indices, View]:
         """Which pictures of `rows`, and how they are cut: drawn for the whole batch, this process's share of it."""
@@ -155,13 +201,13 @@ class Stream:
         return self._gather(rows, pick, View(np.full(n, top), np.full(n, left), np.zeros(n, bool)))
 
     def _gather(self, rows: Rows, pick: Indices, view: View) -> Tensor:
-        """Pictures `pick` of `rows`, cropped and flipped where they lie, as float32 [n, C, H, W] on the device."""
+        """Pictures `pick` of `rows`, cropped and flipped where they lie, as they are stored, [n, H, W, c] on the device."""
         (height, width), base = self.data.crop, self._bases[id(rows.base)]
         crops = base.new_empty((len(pick), height, width, base.shape[3]))
         for crop, at, top, left, flip in zip(crops, rows.index[pick], view.top, view.left, view.flip):
             pixels = base[at, top:top + height, left:left + width]
             crop.copy_(pixels.flip(1) if flip else pixels)
-        return to_unit(_unsigned(crops).to(self.device))
+        return crops.to(self.device)
 
 
 @dataclass(frozen=True)
@@ -189,7 +235,7 @@ def _unsigned(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TestData:
-    """The test pairs at crop size, uint8 or uint16 [n, H, W, C]; read once, at the end of a run.
+    """The test pairs at crop size, as they are stored, uint8 or uint16 [n, H, W, C]; read once, at the end of a run.
 
     Where the test has no targets, `targets` is of no rows, and so is that side of the batches.
     """
@@ -199,6 +245,7 @@ class TestData:
     sources: Array
     targets: Array
     keys: tuple[str, ...] = ()
+    encoding: Encoding = PICTURES
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -214,9 +261,9 @@ class TestData:
         return len(self.targets) == len(self.sources)
 
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(source, target), float32 [n, C, H, W] in [-1, 1], in order; the last may be smaller."""
+        """(encoded source, target in [-1, 1]), float32 [n, C, H, W], in order; the last may be smaller."""
         for at in range(0, len(self), batch):
-            yield to_unit(self.sources[at:at + batch]), to_unit(self.targets[at:at + batch])
+            yield self.encoding.encode(self.sources[at:at + batch]), to_unit(self.targets[at:at + batch])
 
 
 def test_data(dataset: Dataset, config: DataConfig) -> TestData:
@@ -225,7 +272,7 @@ def test_data(dataset: Dataset, config: DataConfig) -> TestData:
                      load=False, title="test sources")
     there = [record.target for record in dataset.test if record.target is not None]
     targets = decode(dataset, there, dataset.target_channels, config.size, load=False, title="test targets")
-    return TestData(sources, targets, tuple(record.key for record in dataset.test))
+    return TestData(sources, targets, tuple(record.key for record in dataset.test), dataset.encoding)
 
 
 test_data.__test__ = False  # type: ignore[attr-defined]

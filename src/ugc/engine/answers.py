@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ugc.core.encoding import Encoding
 from ugc.core.errors import UserError, near
 from ugc.core.files import sha256
 from ugc.core.images import narrowed, rounded, to_unit, widened
@@ -34,10 +35,12 @@ RUNS = 30
 
 
 class Questions(Protocol):
-    """What answers are compared with: `batches` of (source, truth), [n, C, H, W] in [-1, 1]; `depth`, the sources' dtype."""
+    """What answers are compared with: `batches` of (source, truth), [n, C, H, W]; `depth`, the sources' dtype."""
 
     @property
     def depth(self) -> Any: ...
+    @property
+    def encoding(self) -> Encoding: ...
     def __len__(self) -> int: ...
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
@@ -64,7 +67,7 @@ class Answers(ABC):
 
     def check(self, data: TestData) -> None:
         """UserError unless these can be scored on that data."""
-        have = (data.sources.shape[3], data.targets.shape[3])
+        have = (data.encoding.channels, data.targets.shape[3])
         if self.channels and self.channels != have:
             raise UserError(f"{self.path} takes {self.channels[0]} channel(s) to {self.channels[1]}; the data are read as "
                             f"{have[0]} to {have[1]}")

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ugc.core.clock import Clock
 from ugc.core.device import cpu_name
+from ugc.core.encoding import Encoding
 from ugc.core.errors import UserError
-from ugc.core.images import from_unit, to_unit
+from ugc.core.images import from_unit
 from ugc.core.log import progress, say
 from ugc.data.pictures import write_picture
 from ugc.data.stream import TestData
@@ -46,6 +47,10 @@ class Imitated:
     @property
     def depth(self) -> Any:
         return self.data.depth
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.data.encoding
 
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         assert batch == BATCH  # as large as those of the answers
@@ -114,7 +119,8 @@ def scores(answers: Mapping[str, Answers], asked: Questions, device: torch.devic
     """role -> score, of all answers, of `copy` where channels allow it, and of `floor`; and the targets' features."""
     found: dict[str, Score] = {}
     first, truth = next(asked.batches(BATCH))
-    everyone = {**answers, **({"copy": CopyAnswers()} if first.shape[1] == truth.shape[1] else {})}
+    copies = asked.encoding.kind == "picture" and first.shape[1] == truth.shape[1]
+    everyone = {**answers, **({"copy": CopyAnswers()} if copies else {})}
     with progress("test", len(asked) * (len(everyone) + 1)) as bar:
         def told(batches: Iterator[tuple[Tensor, Tensor]], note: str) -> Iterator[tuple[Tensor, Tensor]]:
             for pair in batches:
@@ -153,9 +159,9 @@ def _samples(folders: Mapping[str, Path], data: TestData, out: Path, seed: int) 
     chosen = sorted(Clock(seed).rng("samples").permutation(len(data))[:count])
     nets = {role: load_net(folder)[0] for role, folder in folders.items()}
     for i, index in enumerate(chosen):
-        write_picture(out / f"{i:03d}-source.png", data.sources[index])
+        write_picture(out / f"{i:03d}-source.png", data.encoding.shown(data.sources[index]))
         if data.paired:
             write_picture(out / f"{i:03d}-target.png", data.targets[index])
         for role, net in nets.items():
-            picture = net(to_unit(data.sources[index:index + 1]))
+            picture = net(data.encoding.encode(data.sources[index:index + 1]))
             write_picture(out / f"{i:03d}-{role}.png", from_unit(picture, data.targets.dtype)[0])

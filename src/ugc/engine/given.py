@@ -62,7 +62,7 @@ def open_original(recipe: Recipe, dataset: Dataset) -> Given | None:
         return None
     net, about = load_net(folder)
     where, data, config = f"--original {folder}", recipe.data, net.config
-    there = (dataset.source_channels, dataset.target_channels or config.out_channels)  # 0: the data have no target
+    there = (dataset.encoding.channels, dataset.target_channels or config.out_channels)  # 0: the data have no target
     if (config.in_channels, config.out_channels) != there:
         side, wanted = ("source", config.in_channels) if config.in_channels != there[0] else ("target", config.out_channels)
         raise UserError(f"{where}: takes {config.in_channels} channels to {config.out_channels}, the data {there[0]} to "

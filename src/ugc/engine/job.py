@@ -7,15 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ugc.core import processes, rank
 from ugc.core.errors import UserError
 from ugc.core.files import digest, read_json, sweep, write_json
 from ugc.core.log import say
 from ugc.data.dataset import Dataset, open_dataset
 from ugc.data.labels import Split, changed, split, write_split
-from ugc.data.stream import Stream, train_data
+from ugc.data.stream import Sources, Stream, train_data
 from ugc.engine.environment import environment
 from ugc.engine.given import open_original
 from ugc.engine.inherit import check_source, take_over
@@ -48,7 +46,7 @@ class Job:
         self.dataset: Dataset = open_dataset(recipe.data, recipe.seed, targets=not kind.imitates)
         self.given = open_original(recipe, self.dataset)
         out = self.dataset.target_channels or (self.given.net.config.out_channels if self.given else 0)
-        self.setting: Setting = recipe.setting((self.dataset.source_channels, out))
+        self.setting: Setting = recipe.setting((self.dataset.encoding.channels, out))
         self.method: Method = kind(kind.Config.parse(recipe.options, "options"), self.setting)
         self.split: Split = split(self.dataset, recipe.data, recipe.seed, recipe.search.validation,
                                   targets=not kind.imitates)
@@ -147,12 +145,13 @@ class Job:
         """A net that the run folder holds, in eval mode on the device."""
         return load_net(self.folder / role)[0].to(self.setting.device.device)
 
-    def calibration(self) -> torch.Tensor:
+    def calibration(self) -> Sources:
         return self.stream.calibration(CALIBRATION)
 
     def save(self, net: Generator, role: str) -> None:
         about = {"data": self.dataset.name, "attribution": self.dataset.attribution,
-                 "direction": self.recipe.data.direction, "recipe": digest(self.recipe.model_dump(mode="json")),
+                 "direction": self.recipe.data.direction, "source": self.dataset.encoding.model_dump(mode="json"),
+                 "recipe": digest(self.recipe.model_dump(mode="json")),
                  **({"original": self.given.origin} if self.given else {})}
         save_net(net, self.folder / role, self.recipe.family, role, self.setting.size, about)
 

@@ -130,8 +130,8 @@ class Run(Job):
             net -> how far its pictures differ from each other, in the sources' own differences; 0: all are the same.
             1 where the sources do not differ, such as a single one.
         """
-        sources = self.stream.validation()[:8]
-        rows, spreads = [sources.cpu()], dict[str, float]()
+        sources = self.stream.validation()[:8].all()
+        rows, spreads = [self.dataset.encoding.view(sources).cpu()], dict[str, float]()
         for role, net in phase.nets().items():
             if role != "supernet":
                 copy = type(net)(net.config).to(sources.device)

@@ -24,6 +24,7 @@ from ugc.core.device import Device
 from ugc.core.errors import UserError
 from ugc.core.files import append, write_text
 from ugc.core.log import Bar, read_log
+from ugc.data.stream import Sources
 from ugc.losses.distillation import Look, OutputDistillation, summed
 from ugc.losses.reconstruction import l1
 from ugc.methods.method import Selection
@@ -59,11 +60,11 @@ class SupernetScore:
 
     Args:
         supernet: trained, on the device.
-        v: [V, C, H, W] held-out sources; calibration: [n, C, H, W] training sources without augmentation.
+        v: held-out sources; calibration: training sources without augmentation.
         reference: whose pictures a candidate's are compared with; None: the largest member's.
     """
 
-    def __init__(self, supernet: Generator, v: Tensor, calibration: Tensor, l_od: OutputDistillation,
+    def __init__(self, supernet: Generator, v: Sources, calibration: Sources, l_od: OutputDistillation,
                  kind: str, device: Device, reference: Generator | None = None) -> None:
         self.supernet, self.l_od, self.kind, self.device = supernet.eval(), l_od, kind, device
         self.v = v.split(CHUNK)
