@@ -6,8 +6,6 @@ own; plain residual blocks in the 4 slots.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from ugc.models.generator import FAMILIES
@@ -31,10 +29,6 @@ class Pix2pixResNet(ResidualGenerator):
 
     Config = ResNetConfig
     default_budget = "40x"
-
-    @classmethod
-    def config_for(cls, size: tuple[int, int], **fields: Any) -> ResNetConfig:
-        return cls.Config.parse(fields, "family pix2pix-resnet")
 
     @classmethod
     def levels(cls, config: ResNetConfig) -> int:

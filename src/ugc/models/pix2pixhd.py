@@ -6,8 +6,6 @@ residual blocks; the body's 9 blocks are separable and as wide inside as their t
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from ugc.models.generator import FAMILIES
@@ -29,10 +27,6 @@ class Pix2pixHD(ResidualGenerator):
 
     Config = Pix2pixHDConfig
     default_budget = "17x"
-
-    @classmethod
-    def config_for(cls, size: tuple[int, int], **fields: Any) -> Pix2pixHDConfig:
-        return cls.Config.parse(fields, "family pix2pixhd")
 
     @classmethod
     def levels(cls, config: Pix2pixHDConfig) -> int:

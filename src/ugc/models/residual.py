@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ugc.models.generator import BlockKind, Generator, GeneratorConfig, full_precision
+from ugc.models.generator import FAMILIES, BlockKind, Generator, GeneratorConfig, full_precision
 from ugc.nn.arch import Arch, Choice
 from ugc.nn.blocks import ResidualBlock, Slot
 from ugc.nn.elastic import ElasticConv, ElasticConvTranspose, norm
@@ -50,6 +50,10 @@ class ResidualGenerator(Generator):
     def inside(cls, config: Any, block: int) -> str:
         """The choice that sets the inside of body block `block`, from 0 on: the trunk's, unless a family says another."""
         return f"down{cls.levels(config)}"
+
+    @classmethod
+    def config_for(cls, size: tuple[int, int], **fields: Any) -> ResidualConfig:
+        return cls.Config.parse(fields, f"family {FAMILIES.name_of(cls)}")
 
     @classmethod
     def original(cls, config: Any) -> ResidualConfig:
