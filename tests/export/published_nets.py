@@ -30,7 +30,7 @@ def resnet(norm="instance", blocks=9, dropout=None, separable=False, widths=(4, 
                                  ("pad", 1), conv3(mid, trunk), (norm, trunk)]))
     for a, b in pairwise((trunk, *ups)):
         layers += [("up", a, b, 3, 1, bias), (norm, b), ("relu",)]
-    return "model", [*layers, ("pad", 3), ("conv", ups[-1], channels[1], 7, 1, 0, True), ("tanh",)]
+    return "model", [*layers, ("pad", 3), ("conv", [trunk, *ups][-1], channels[1], 7, 1, 0, True), ("tanh",)]
 
 
 def global_generator(norm="instance", downs=4, base=2, channels=(36, 3), **others):
