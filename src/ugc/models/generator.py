@@ -121,6 +121,10 @@ class Generator(nn.Module):
         """The sub-network `arch` on the shared weights."""
         return partial(self, arch=arch)
 
+    def baked(self) -> Generator:
+        """The same net without what only training needs, such as spectral norm; itself where there is nothing of it."""
+        return self
+
     def source_shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         return (1, self.config.in_channels, *size)
 
