@@ -43,7 +43,8 @@ class Device:
 
 def exact(device: torch.device) -> AbstractContextManager[object]:
     """Autocast off: losses, SSIM and Gram matrices are fp32."""
-    return torch.autocast(device.type, enabled=False)
+    known = torch.amp.is_autocast_available(device.type)  # the meta device, where costs are traced, has none
+    return torch.autocast(device.type, enabled=False) if known else contextlib.nullcontext()
 
 
 def free_memory(device: torch.device) -> int:

@@ -20,6 +20,7 @@ from ugc.core.errors import UserError
 from ugc.core.registry import Registry
 from ugc.nn.arch import Arch, Choice, SearchSpace
 from ugc.nn.shrink import copy_slices
+from ugc.nn.spectral import spectral
 
 FAMILIES: Registry[type[Generator]] = Registry("family", "ugc.models")
 
@@ -125,6 +126,10 @@ class Generator(nn.Module):
         """The sub-network `arch` on the shared weights."""
         return partial(self, arch=arch)
 
+    def baked(self) -> Generator:
+        """The same net without what only training needs, such as spectral norm; itself where there is nothing of it."""
+        return self
+
     def source_shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         return (1, self.config.in_channels, *size)
 
@@ -154,6 +159,8 @@ def init_weights(net: nn.Module, generator: torch.Generator, std: float = 0.02) 
             parameter.zero_()
         else:
             parameter.copy_(draw + 1.0 if parameter.dim() == 1 else draw)
+    for layer in spectral(net):
+        layer.begin(generator)
 
 
 def shrink(net: Generator, arch: Arch) -> Generator:
