@@ -76,14 +76,17 @@ class Recipe(Config):
     def resolved(self) -> Recipe:
         """The same with every `auto` and default that depends on the machine or the folder spelled out.
 
-        Device, precision, backbone, budget, the method's options, absolute paths: what `recipe.json` keeps.
+        Device, precision, backbones, the family's discriminator, objective and budget, the method's options, absolute
+        paths: what `recipe.json` keeps.
         """
-        device = choose(self.device, self.precision)
+        device, family = choose(self.device, self.precision), FAMILIES[self.family]
         options = METHODS[self.method].Config.parse(self.options, "options").model_dump(mode="json")
         return self.model_copy(update={
             "device": device.device.type if self.device == "auto" else self.device,
             "precision": device.precision, "options": options,
-            "budget": self.budget or FAMILIES[self.family].default_budget, "original": self._original(),
+            "budget": self.budget or family.default_budget, "original": self._original(),
+            "patch": self.patch.resolved(self.base, self.data.size, family.judge),
+            "objective": self.objective.resolved(family.objective),
             "distillation": self.distillation.resolved(), "data": self.data.model_copy(update=self._paths())})
 
     def _paths(self) -> dict[str, str]:
@@ -110,8 +113,8 @@ class Recipe(Config):
         fields = {"in_channels": channels[0], "out_channels": channels[1], "base": self.base, **self.generator}
         config = family.config_for(size, **fields)
         self._check(family, config)
-        return Setting(family, config, self.patch.resolved(self.base, size), size, self.seed, self.compute(),
-                       self.objective, self.optimiser, self.distillation)
+        return Setting(family, config, self.patch.resolved(self.base, size, family.judge), size, self.seed, self.compute(),
+                       self.objective.resolved(family.objective), self.optimiser, self.distillation)
 
     def _check(self, family: type[Generator], config: GeneratorConfig) -> None:
         import torch
