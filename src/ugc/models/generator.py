@@ -20,6 +20,7 @@ from ugc.core.errors import UserError
 from ugc.core.registry import Registry
 from ugc.nn.arch import Arch, Choice, SearchSpace
 from ugc.nn.shrink import copy_slices
+from ugc.nn.spectral import spectral
 
 FAMILIES: Registry[type[Generator]] = Registry("family", "ugc.models")
 
@@ -152,6 +153,8 @@ def init_weights(net: nn.Module, generator: torch.Generator, std: float = 0.02) 
             parameter.zero_()
         else:
             parameter.copy_(draw + 1.0 if parameter.dim() == 1 else draw)
+    for layer in spectral(net):
+        layer.begin(generator)
 
 
 def shrink(net: Generator, arch: Arch) -> Generator:

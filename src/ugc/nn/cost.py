@@ -83,7 +83,8 @@ def _trace(meta: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[La
         assert isinstance(layer, Elastic)
         have, width = tuple(a.shape[1] for a in args), out.shape[1]
         grid_in, grid_out = args[0].shape[2] * args[0].shape[3], out.shape[2] * out.shape[3]
-        owned = [t for name, t in layer.cut(have, width).items() if not name.startswith("running")]
+        own = dict(layer.named_parameters(recurse=False))  # and no buffers: statistics, vectors of spectral norm
+        owned = [t for name, t in layer.cut(have, width).items() if name in own]
         cost = Cost(sum(t.numel() for t in owned), *layer.macs(have, width, grid_in, grid_out))
         found.append(LayerCost(names[layer], type(layer).__name__, have, width, grid_in, grid_out, cost))
 

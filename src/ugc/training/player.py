@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ugc.core import processes
 from ugc.core.config import Config
 from ugc.core.device import Device
+from ugc.nn.spectral import spectral
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -64,6 +65,7 @@ class Player(nn.Module, Generic[N]):
         self.device = device
         self.lr = config.lr
         self.own = [p for p in net.parameters() if p.requires_grad]
+        self.spectral = spectral(net)
         fused = device.device.type in ("cpu", "cuda")
         self.optimiser = torch.optim.Adam(self.own, lr=config.lr, betas=config.betas, fused=fused)
         self.scaler = device.scaler()
@@ -96,6 +98,8 @@ class Player(nn.Module, Generic[N]):
             self.scaler.update()
         else:
             self.optimiser.step()
+        for layer in self.spectral:  # u and v move with the weights, and nowhere else
+            layer.iterate()
         for parameter in self.own:
             parameter.grad = None
 
