@@ -39,8 +39,9 @@ def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[
         fields.setdefault("blocks", 3)
     return Setting(
         family=cls, config=cls.config_for(SIZE, **fields),
-        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, SIZE), size=SIZE, seed=seed,
-        device=Device(torch.device("cpu"), "fp32"), objective=ObjectiveConfig(**(objective or {})),
+        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, SIZE, cls.judge), size=SIZE, seed=seed,
+        device=Device(torch.device("cpu"), "fp32"),
+        objective=ObjectiveConfig(**(objective or {})).resolved(cls.objective),
         optimiser=OptimiserConfig(), distillation=DistillationConfig(backbone="none", **(distillation or {"l1": 3.0})))
 
 
