@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from ugc.methods.method import METHODS, Method, Setting
 from ugc.methods.objective import ObjectiveConfig
 from ugc.models.discriminators import PatchConfig
 from ugc.models.generator import FAMILIES
+from ugc.nn.backbones import Backbone
 from ugc.training.player import OptimiserConfig
 
 SIZE = (32, 32)
@@ -74,6 +76,31 @@ def _method_of() -> Callable[..., Method]:
 @pytest.fixture(name="batch_of", scope="session")
 def _batch_of() -> Callable[..., Batch]:
     return make_batch
+
+
+class Eyes(Backbone):
+    """A backbone of two taps, 4 and 6 channels, of fixed weights; in the images' precision."""
+
+    name = "eyes"
+    perceptual = (0.5, 2.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = [torch.linspace(-1, 1, 108).sin().view(4, 3, 3, 3), torch.linspace(-2, 1, 216).cos().view(6, 4, 3, 3)]
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        maps = [images]
+        for weight in self.weights:
+            maps.append(F.leaky_relu(F.conv2d(maps[-1], weight.to(images), stride=2, padding=1), 0.1))
+        return maps[1:]
+
+
+@pytest.fixture
+def eyes(monkeypatch: pytest.MonkeyPatch) -> Backbone:
+    """What sees for the perceptual term of L_sup in this test, whichever backbone is asked for."""
+    backbone = Eyes()
+    monkeypatch.setattr("ugc.methods.objective.load_backbone", lambda name, device: backbone)
+    return backbone
 
 
 @pytest.fixture
