@@ -33,7 +33,7 @@ torch.set_num_threads(1)  # nets this small only wait for each other's threads
 
 def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[str, Any] | None = None,
                  distillation: dict[str, Any] | None = None, patch: dict[str, Any] | None = None,
-                 **config: Any) -> Setting:
+                 optimiser: dict[str, Any] | None = None, **config: Any) -> Setting:
     """base 8, 32x32, one channel to one, no backbone; ResNets have 3 blocks in the body."""
     cls = FAMILIES[family]
     fields = {"base": 8, "in_channels": 1, "out_channels": 1, **config}
@@ -44,7 +44,8 @@ def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[
         patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, SIZE, cls.judge), size=SIZE, seed=seed,
         device=Device(torch.device("cpu"), "fp32"),
         objective=ObjectiveConfig(**(objective or {})).resolved(cls.objective),
-        optimiser=OptimiserConfig(), distillation=DistillationConfig(backbone="none", **(distillation or {"l1": 3.0})))
+        optimiser=OptimiserConfig(**(optimiser or {})),
+        distillation=DistillationConfig(backbone="none", **(distillation or {"l1": 3.0})))
 
 
 def make_method(name: str = "ugc", options: dict[str, Any] | None = None, **setting: Any) -> Method:

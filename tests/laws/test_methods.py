@@ -19,7 +19,7 @@ OPTIONS = {  # ways to run a method beside its defaults; a new method is run wit
     "ugc": [{"filter": "quality"}, {"filter": "off"}, {"discriminators": "shared"}, {"order": "paper"},
             {"sample": "uniform"}, {"every": 2}, {"every": 2, "order": "paper", "discriminators": "shared"},
             {"nas_ssl": False}, {"finetune_ssl": False}, {"nas": False}, {"decay": 0.5}]}
-OBJECTIVES = {  # L_sup and D: pix2pix's, and all that its heirs brought: two scales, spectral norm, what D and a backbone see
+OBJECTIVES = {  # L_sup and D: pix2pix's, and what its heirs brought: scales, spectral norm, other terms
     "plain": {},
     "heirs": {"objective": {"gan": "lsgan", "scales": "sum", "d_factor": 1, "lambda_recon": 0, "lambda_features": 10,
                             "lambda_perceptual": 10, "backbone": "lite0"},

@@ -19,8 +19,8 @@ CLOCK = Clock(1)
 def distill(method_of):
     """distill(**options) -> a fresh stage 2 out of one supernet."""
 
-    def make(**options):
-        method = method_of("ugc", options)
+    def make(setting=None, **options):
+        method = method_of("ugc", options, **(setting or {}))
         supernet = method.setting.generator(method.setting.config, "supernet")
         space = supernet.space
         chosen = Selection(space.smallest, space.largest, space.largest.having({"d.up2": 0}))
@@ -266,6 +266,18 @@ def test_with_nas(method_of):
     assert method.stages(method.config) == ("supernet", "search", "distill")
     assert method.steps("distill", {"supernet": 3, "distill": 4}) == 4
     assert method.select_by_rule(Budget("macs", 1e9, "")) is None
+
+
+def test_two_rates_know_who_sees_a_discriminator(method_of, distill):
+    """ttur: G, the teachers and every D have their own rate; the student keeps lr and betas."""
+    supernet = method_of("ugc", optimiser={"ttur": True}).phase("supernet", {})
+    stage_2 = distill(setting={"optimiser": {"ttur": True}})
+    for phase in (supernet, stage_2, method_of("original", optimiser={"ttur": True}).phase("original", {})):
+        for name, player in phase.players.items():
+            role = "student" if name == "student" else "D" if name.startswith("D") else "G"
+            (group,) = player.optimiser.param_groups
+            wanted = {"student": (2e-4, (0.5, 0.999)), "D": (4e-4, (0.0, 0.9)), "G": (1e-4, (0.0, 0.9))}[role]
+            assert (player.lr, group["lr"], group["betas"]) == (wanted[0], *wanted), name
 
 
 def test_losses_add_up():
