@@ -7,7 +7,7 @@ slots), a student is a config whose `arch` pins every choice. `net(x, arch)` run
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -78,11 +78,14 @@ class Generator(nn.Module):
     """A source image in, a target image of the same size out: [N, C, H, W] in [-1, 1].
 
     A subclass names its `Config`, `original` (the config of the published net), its search `choices`, its `stride`
-    (H and W must be multiples of it) and `forward(x, arch)`.
+    (H and W must be multiples of it) and `forward(x, arch)`. `judge` and `objective` are its own fields of `PatchConfig`
+    and `ObjectiveConfig`, for a recipe that leaves them open; what is not in them is as in pix2pix.
     """
 
     Config: ClassVar[type[GeneratorConfig]] = GeneratorConfig
     default_budget: ClassVar[str] = "40x"
+    judge: ClassVar[Mapping[str, Any]] = {}
+    objective: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()

@@ -22,15 +22,30 @@ from ugc.nn.spectral import spectral
 N = TypeVar("N", bound=nn.Module)
 
 
+Role = Literal["generator", "discriminator", "pupil"]  # plays against a D; is one; sees none
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+TTUR = {"generator": 0.5, "discriminator": 2.0}  # times lr
+
+
 class OptimiserConfig(Config):
-    """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear)."""
+    """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear).
+
+    ttur: two rates [Heusel 2017], as SPADE: discriminators learn at 2 lr, generators that play against one at lr / 2, both
+    with betas (0, 0.9). Who sees no discriminator keeps lr and betas.
+    """
 
     lr: float = Field(default=2e-4, gt=0)
     betas: tuple[Beta, Beta] = (0.5, 0.999)
     schedule: Literal["linear", "lineage"] = "linear"
+    ttur: bool = False
+
+    def of(self, role: Role) -> OptimiserConfig:
+        """The settings of a player in that role."""
+        if not self.ttur or role == "pupil":
+            return self
+        return self.model_copy(update={"lr": TTUR[role] * self.lr, "betas": (0.0, 0.9)})
 
 
 class Player(nn.Module, Generic[N]):
