@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ugc.core.config import Config
-from ugc.core.encoding import Encoding
+from ugc.core.encoding import MOST, Encoding
 from ugc.core.errors import UserError, near
 from ugc.core.files import place
 from ugc.core.images import Array
@@ -34,6 +34,7 @@ class DataConfig(Config):
     unlabelled: Unlabelled | None = None  # None: the data set's own
     source_channels: int | None = Field(default=None, ge=1)
     target_channels: int | None = Field(default=None, ge=1)
+    classes: int | None = Field(default=None, ge=1, le=MOST)  # of label maps; None: as many as they hold
 
     @field_validator("size", "load", mode="before")
     @classmethod

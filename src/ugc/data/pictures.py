@@ -52,7 +52,7 @@ def picture_info(path: Path) -> Info:
         UserError: not a picture, or of a kind that is not read (floating point, CMYK TIFF of 8 bits and the like).
     """
     try:
-        with _opened(path) as image:
+        with opened(path) as image:
             info = _info(path, image)
     except (UserError, MemoryError):
         raise
@@ -60,8 +60,17 @@ def picture_info(path: Path) -> Info:
         raise UserError(f"{path} says that it has more than {PIXELS:,} pixels, the most that is read; {SMALLER}") from None
     except Exception as error:
         if (isinstance(error, OSError) and error.errno is not None) or not _is_tiff(path):
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
         info = _tiff_info(path)
+    return bounded(path, info)
+
+
+def bounded(path: Path, info: Info) -> Info:
+    """The same, unless it is too large, or of no pixels.
+
+    Raises:
+        UserError: which bound it passes.
+    """
     tall, wide = info.size
     if min(tall, wide) < 1 or info.channels < 1:
         raise UserError(f"{path} cannot be read as a picture: it has no pixels ({tall} high, {wide} wide)")
@@ -81,25 +90,25 @@ def read_picture(path: Path) -> Array:
     try:
         if info.deep:
             return _read_deep(path)
-        with _opened(path) as image:
+        with opened(path) as image:
             upright = ImageOps.exif_transpose(image)
             array = np.asarray(upright if upright.mode.startswith("I;16") else upright.convert(_plain_mode(upright)))
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     array = array.astype(np.uint16) if array.dtype.kind == "u" and array.dtype.itemsize == 2 else array
     return array if array.ndim == 3 else array[:, :, None]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """Not by name: Pillow would map the file into memory, and then reads turned grey TIFFs with their sides swapped."""
     with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
         yield image
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and (sentence := of_system(error)):
         return UserError(sentence)
     if path.stat().st_size == 0:
@@ -142,7 +151,7 @@ def _info(path: Path, image: Image.Image) -> Info:
     turned = has_exif and image.getexif().get(ORIENTATION, 1) >= 5
     size = (wide, tall) if turned else (tall, wide)
     if image.format == "PNG":
-        depth, colour = _png_header(path)
+        depth, colour = png_header(path)
         if depth == 16 and colour != 0:
             channels = {2: 3, 4: 2, 6: 4}[colour]
             return Info(channels, np.uint16, size, colour != 2, deep=True)
@@ -154,7 +163,7 @@ def _info(path: Path, image: Image.Image) -> Info:
     return Info(len(mode), np.uint8, size, mode.endswith("A"), deep=False)
 
 
-def _png_header(path: Path) -> tuple[int, int]:
+def png_header(path: Path) -> tuple[int, int]:
     """Bit depth and colour type of a PNG: Pillow reduces 16-bit colour to 8 bits without a word."""
     header = _head(path, 26)
     return header[24], header[25]
@@ -187,7 +196,7 @@ def _tiff_info(path: Path) -> Info:
             shape, axes, dtype, alpha = series.shape, series.axes, series.dtype, bool({1, 2} & set(page.extrasamples))
             turned = ORIENTATION in page.tags and page.tags[ORIENTATION].value >= 5
     except Exception as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if "Y" not in axes or "X" not in axes or len(axes) > 3 or np.dtype(dtype) not in PEAK:
         raise UserError(f"{path} is a TIFF of {dtype} {axes} {shape}; "
                         "expected 8 or 16 bits without sign, height x width x channels")
@@ -207,7 +216,7 @@ def _read_deep(path: Path) -> Array:
             array, turn = series.asarray().transpose(order), tag.value if tag else 1
     else:
         array = _extra(path, "imagecodecs").png_decode(path.read_bytes())
-        with _opened(path) as image:
+        with opened(path) as image:
             turn = image.getexif().get(ORIENTATION, 1)
     array = array if array.ndim == 3 else array[:, :, None]
     return np.ascontiguousarray(_upright(array, int(turn)))
