@@ -58,6 +58,9 @@ class GauGAN(Generator):
 
     Config = GauGANConfig
     default_budget = "31x"
+    judge = {"scales": 2, "padding": 2, "spectral": True}
+    objective = {"gan": "hinge", "scales": "mean", "d_factor": 1.0, "lambda_recon": 0.0, "lambda_features": 10.0,
+                 "lambda_perceptual": 10.0}
     config: GauGANConfig
 
     @classmethod
