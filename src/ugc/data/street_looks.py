@@ -361,5 +361,6 @@ def library() -> Any:
         spec.add_mesh(name=name, uservert=mesh.vertices.ravel(), userface=mesh.faces.ravel(), usertexcoord=mesh.uv.ravel(),
                       userfacetexcoord=mesh.faces.ravel(), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL)
         spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name)
-    spec.visual.quality.shadowsize = 2048
+    quality = spec.visual.quality
+    quality.shadowsize, quality.numslices, quality.numstacks, quality.numquads = 2048, 14, 8, 1
     return spec
