@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from ugc.data.street_scene import SKY, Light, Street, street
 
 Size = tuple[int, int]
 NEAR, FAR, MOST = 0.25, 600.0, 6000
+VERSION = 1  # of the pixels: whatever changes them raises it
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ def renderer(size: Size) -> Iterator[Renderer]:
         UserError: MuJoCo is not installed, or finds neither a GPU nor a software renderer.
     """
     try:
-        os.environ.setdefault("MUJOCO_GL", "egl")
+        if sys.platform == "linux":  # elsewhere MuJoCo knows best
+            os.environ.setdefault("MUJOCO_GL", "egl")
         import mujoco
     except ImportError:
         raise UserError("streets needs MuJoCo: pip install 'ugc[streets]'") from None
@@ -48,7 +51,11 @@ def renderer(size: Size) -> Iterator[Renderer]:
     except Exception as problem:  # every backend has errors of its own
         raise _no_renderer(problem) from None
     try:
-        yield Renderer(mujoco, size)
+        one = Renderer(mujoco, size)
+        try:
+            yield one
+        finally:
+            one.context.free()
     finally:
         context.free()
 

@@ -572,6 +572,8 @@ def car(one: Street, x: float, y: float, heading: float, rng: np.random.Generato
         for sign in (1, -1):
             lean = np.array([[1, 0, 0], [0, 1, -sign * .30], [0, 0, 1.0]])
             part("box", (.05, .02, (top - .92) / 2), (px, sign * (tops[0][4] + .10), (top + .92) / 2), paint, frame=lean)
+    if x > 90:  # smaller than a pixel
+        return
     long, half = body[-1][0], body[2][3]
     axle = along(np.array([0, 1.0, 0]))
     for wx in (-long * .62, long * .62):
