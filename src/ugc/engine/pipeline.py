@@ -103,7 +103,8 @@ class Run(Job):
 
     def keep(self, phase: Phase, folder: Path, done: dict[str, Any]) -> None:
         """Save what a trained stage leaves; `done.json` comes last."""
-        for role, net in phase.nets().items():
+        for role, trained in phase.nets().items():
+            net = trained.baked()
             if role != "supernet":  # whose own statistics are never read
                 recalibrate(net, self.calibration().split(16))
             self.save(net, role)

@@ -120,8 +120,9 @@ class GauGAN(Generator):
                 y = F.interpolate(y, scale_factor=2.0, mode="nearest")
             inside, hidden, behind = self._widths(a, name)
             y = self.blocks[name](y, labels, inside, hidden, behind)
-            for index in range(a[f"d.{name}"] if name in SLOTS else 0):
-                y = self.slots[name][index](y, labels, behind, hidden, behind)
+            inserted = [*self.slots[name].children()][: a[f"d.{name}"]] if name in SLOTS else []
+            for block in inserted:
+                y = block(y, labels, behind, hidden, behind)
         return torch.tanh(full_precision(self.last(F.leaky_relu(y, 0.2))))
 
     def baked(self) -> GauGAN:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ugc.nn.arch import Arch, SearchSpace
-from ugc.nn.elastic import Elastic, ElasticBatchNorm
+from ugc.nn.elastic import Elastic, ElasticBatchNorm, ElasticInstanceNorm
 
 KEYS = ("params", "macs", "macs_paper")
 
@@ -72,7 +72,15 @@ def trace(net: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[Laye
 
 def _on_meta(net: nn.Module) -> nn.Module:
     with torch.device("meta"):
-        return type(net)(net.config).eval()
+        meta: nn.Module = type(net)(net.config).eval()
+    for layer in meta.modules():
+        if isinstance(layer, ElasticInstanceNorm | ElasticBatchNorm):  # change no shape, and are slow there
+            layer.forward = _same  # type: ignore[method-assign]
+    return meta
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _trace(meta: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[LayerCost]:

@@ -11,7 +11,6 @@ channels of the second: hence parts.
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import accumulate
 
 import torch
@@ -193,4 +192,4 @@ class ElasticBatchNorm(Elastic):
 
 def norm(kind: str, width: int, affine: bool = True) -> Elastic:
     """A norm by name: `instance`, or `batch` with or without parameters."""
-    return {"instance": ElasticInstanceNorm, "batch": partial(ElasticBatchNorm, affine=affine)}[kind](width)
+    return {"instance": ElasticInstanceNorm(width), "batch": ElasticBatchNorm(width, affine=affine)}[kind]

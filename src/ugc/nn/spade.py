@@ -82,4 +82,5 @@ class SpadeBlock(nn.Module):
         y = self.conv1(F.leaky_relu(self.spade1(self.norm1(y), labels, hidden), 0.2), width=width)
         if self.conv_s is not None:
             x = self.conv_s(self.spade_s(normed, labels, hidden), width=width)
-        return x + y
+        out: Tensor = x + y
+        return out
