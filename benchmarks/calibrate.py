@@ -66,16 +66,16 @@ def perceptual_weights(run: Path, backbone: str, batch: int, batches: int = 16) 
     recipe = Recipe.parse(read_json(run / "recipe.json"), str(run)).model_copy(update={"batch": batch})
     job, device, clock = Run(recipe, run), torch.device("cpu"), Clock(recipe.seed + 1)
     net, eyes = load_net(run / "largest")[0], load_backbone(backbone, device)
-    D = job.setting.discriminator("D").to(device)
-    D.load_state_dict(load_tensors(run / "stages" / "supernet" / "D.safetensors"))
+    judge = job.setting.discriminator("D").to(device)
+    judge.load_state_dict(load_tensors(run / "stages" / "supernet" / "D.safetensors"))
     taken: list[tuple[Tensor, list[Tensor]]] = []  # the gradients of feature matching and of each tap's L1, a batch
     for step in range(batches):
         pairs = job.stream.batch(clock.at(step))
         x, y = pairs.source.to(device), pairs.target.to(device)
         with torch.no_grad():
-            fake, seen, (real,) = net(x), eyes(y), D.judge(x, y)
+            fake, seen, (real,) = net(x), eyes(y), judge.judge(x, y)
         fake.requires_grad_()
-        losses = [feature_matching(D.judge(x, fake)[0].maps, real.maps)]
+        losses = [feature_matching(judge.judge(x, fake)[0].maps, real.maps)]
         losses += [perceptual([ours], [theirs], (1.0,)) for ours, theirs in zip(eyes(fake), seen)]
         features, *taps = (torch.autograd.grad(loss.mean(), fake, retain_graph=True)[0] for loss in losses)
         taken.append((features, taps))
