@@ -128,6 +128,7 @@ def scan(root: Path, splits: Mapping[str, Files]) -> dict[str, Found]:
             for path, pixels in zip(paths, pool.map(lambda path: counted_ids(root / path), paths)):
                 counts[path] = pixels
                 bar.advance()
-        known = {split: list(tally({path: counts[path] for path in maps.values()}).items()) for split, maps in splits.items()}
+        known = {split: list(tally({path: counts[path] for path in maps.values()}).items())
+                 for split, maps in splits.items()}
         files.write_json(note, known)
     return {split: {i: Seen(*seen) for i, seen in found} for split, found in known.items()}

@@ -131,6 +131,7 @@ def encoding_for(root: Path, labels: str, classes: int | None, found: Iterable[F
     classes = classes or (len(CITYSCAPES) if labels == "cityscapes" else max(known, default=0) + 1)
     if beyond := [i for i in known if i >= classes]:
         first = root / seen[beyond[0]].first
-        raise UserError(f"{first} holds the class id {beyond[0]}, and there are {classes} classes (ids 0 to {classes - 1}); set data.classes={beyond[-1] + 1}, or mend the label maps")
+        raise UserError(f"{first} holds the class id {beyond[0]}, and there are {classes} classes (ids 0 to "
+                        f"{classes - 1}); set data.classes={beyond[-1] + 1}, or mend the label maps")
     return LabelEncoding(classes=classes, unknown=UNKNOWN in seen and classes < MOST, edges=edges,
                          palette="cityscapes" if labels == "cityscapes" else "distinct")
