@@ -137,7 +137,8 @@ def test_scores_are_resized_as_pillow_does_channel_by_channel(have, want):
         def forward(self, pictures):
             return scores
 
-    planes = [np.asarray(Image.fromarray(plane.numpy()).resize(want[::-1], Image.Resampling.BILINEAR)) for plane in scores[0]]
+    planes = [np.asarray(Image.fromarray(plane.numpy()).resize(want[::-1], Image.Resampling.BILINEAR))
+              for plane in scores[0]]
     resized = nn.functional.interpolate(scores, want, mode="bilinear", align_corners=False, antialias=True)
     np.testing.assert_allclose(resized[0].numpy(), np.stack(planes), atol=3e-5)  # float32 grids
     found = Segmenter("fixed", Fixed(), 5, {}).found(torch.zeros(1, 3, *have), want)

@@ -97,7 +97,7 @@ class Segmenter:
 
     Attributes:
         name: of its numbers, `miou_NAME`.
-        net: pictures [N, 3, H, W] in [-1, 1] -> scores of K classes [N, K, h, w]; used in fp32, in eval mode, without gradients.
+        net: pictures [N, 3, H, W] in [-1, 1] -> scores of K classes [N, K, h, w]; used in fp32, in eval mode.
         classes: K.
         ids: label id -> class, 0 to K - 1; other ids are ignored.
         provenance: what a reader of the numbers must know: `weights_sha256` and more.

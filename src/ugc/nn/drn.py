@@ -2,7 +2,7 @@
 
 A residual network whose last levels keep a resolution of an eighth and dilate their convolutions instead. Variant D begins
 with plain convolutions, and ends with two more that have no residual and a dilation that falls again, which takes the grid
-out of the maps. The head is a 1x1 convolution, enlarged 8 times bilinearly. The names of layers are those of the public file.
+out of the maps. The head is a 1x1 convolution, enlarged 8 times bilinearly. Layers have the names of the public file.
 
     level          0    1    2    3    4    5    6    7    8
     blocks         1    1    1    3    4   23    3    1    1     plain, but bottlenecks from 3 to 6
