@@ -13,7 +13,7 @@ from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
 Row = Mapping[str, Any]
 
 NAMES = {"original": "original", "student": "student", "copy": "copy of the source", "floor": "floor",
-         "deep_teacher": "deep teacher", "wide_teacher": "wide teacher", "largest": "largest of the supernet"}
+         "palette": "label map in its colours", "photos": "the photos themselves", "deep_teacher": "deep teacher", "wide_teacher": "wide teacher", "largest": "largest of the supernet"}
 WORDS = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "kd_efflite0": "KD (Lite0)",
          "fd_efflite0": "FD (Lite0)", "kid": "KID", "fid": "FID"}
 DIGITS = {"psnr": 2, "ssim": 3, "l1": 3, "lpips": 3, "ink_iou": 3, "kd_efflite0": 1, "fd_efflite0": 1, "kid": 1, "fid": 1}
