@@ -96,6 +96,7 @@ class Dataset(ABC):
     unlabelled_default: Unlabelled
     flip_default: bool
     load_ratio: float  # load size by crop size, where the configuration says nothing
+    scene: str = ""  # what label maps show, where a segmenter knows it: `streets`, `cityscapes`
     notes: tuple[str, ...] = ()  # sentences for the report
     identity: str  # digest of all that decides the pixels
 
@@ -123,6 +124,10 @@ class Dataset(ABC):
         Raises:
             UserError: the file is truncated or not a picture.
         """
+
+    def full_labels(self, ref: Any) -> Array:
+        """The class ids behind a record's `source` at their own size, uint8 [H, W]; of label maps only."""
+        raise TypeError(f"the sources of {self.name} are no label maps")
 
 
 DATASETS: Registry[Callable[[DataConfig, int], Dataset]] = Registry("data set", "ugc.data")
