@@ -20,7 +20,8 @@ from ugc.models.generator import FAMILIES
 from ugc.recipes.table import TABLE
 
 PUBLISHED = {  # DESIGN section 2: macs_paper in G, params in M, base 64 at 256x256
-    "pix2pix-resnet": (56.80, 11.38), "pix2pix-unet": (18.14, 54.41), "pix2pixhd": (68.88, 182.44)}
+    "pix2pix-resnet": (56.80, 11.38), "pix2pix-unet": (18.14, 54.41), "pix2pixhd": (68.88, 182.44),
+    "gaugan": (130.64, 92.03)}
 
 
 def files_of(folder):
@@ -126,7 +127,7 @@ def test_show_json_of_the_papers_originals(ugc, family):
     assert all(type(found[key]) is int for key in ("params", "macs", "macs_paper"))
     macs_paper, params = PUBLISHED[family]
     assert round(found["macs_paper"] / 1e9, 2) == macs_paper and round(found["params"] / 1e6, 2) == params
-    assert found["macs"] < found["macs_paper"]
+    assert found["macs"] <= found["macs_paper"]
     for key in ("params", "macs", "macs_paper"):
         assert sum(layer[key] for layer in found["layers"]) == found[key]
 
