@@ -14,6 +14,7 @@ from ugc.core.files import read_json
 from ugc.export.formats import FORMATS, TOLERANCE, export
 from ugc.export.saved import load_net, save_net
 from ugc.models.generator import FAMILIES, shrink
+from ugc.nn.cost import trace
 from ugc.nn.shrink import recalibrate
 
 ATTRIBUTION = "Squares by Ann Example, CC BY 4.0: https://squares.invalid/ä"
@@ -46,7 +47,11 @@ def exported(request, tmp_path_factory):
             parameter.mul_(2.0 if parameter.dim() > 1 else 1.0)
     if role == "student":
         net = shrink(net, net.space.uniform(3, 1))
-    recalibrate(net, torch.rand(8, inputs, *size, generator=torch.Generator().manual_seed(3)).mul(2).sub(1).split(4))
+    noise = torch.rand(8, inputs, *size, generator=torch.Generator().manual_seed(3)).mul(2).sub(1)
+    recalibrate(net, noise.split(4))
+    with torch.no_grad():  # of weights this small some families make almost nothing
+        last = net.get_submodule(trace(net, None, size)[-1].name)
+        last.weight.mul_(max(1.0, 0.5 / float(net(noise).atanh().std())))
     folder = tmp_path_factory.mktemp("saved")
     save_net(net, folder, family, role, size, {"data": "squares", "attribution": ATTRIBUTION})
     path = folder / f"made{FORMATS[name].suffix}"
