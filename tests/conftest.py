@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from sizes import least_size
 from ugc.cli.main import main
 from ugc.core.device import Device
 from ugc.data.stream import Batch
@@ -34,14 +35,14 @@ torch.set_num_threads(1)  # nets this small only wait for each other's threads
 def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[str, Any] | None = None,
                  distillation: dict[str, Any] | None = None, patch: dict[str, Any] | None = None,
                  optimiser: dict[str, Any] | None = None, **config: Any) -> Setting:
-    """base 8, 32x32, one channel to one, no backbone; ResNets have 3 blocks in the body."""
-    cls = FAMILIES[family]
+    """base 8, 32x32 or the least size, one channel to one, no backbone; ResNets have 3 blocks in the body."""
+    cls, size = FAMILIES[family], least_size(family)
     fields = {"base": 8, "in_channels": 1, "out_channels": 1, **config}
     if "blocks" in cls.Config.model_fields:
         fields.setdefault("blocks", 3)
     return Setting(
-        family=cls, config=cls.config_for(SIZE, **fields),
-        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, SIZE, cls.judge), size=SIZE, seed=seed,
+        family=cls, config=cls.config_for(size, **fields),
+        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, size, cls.judge), size=size, seed=seed,
         device=Device(torch.device("cpu"), "fp32"),
         objective=ObjectiveConfig(**(objective or {})).resolved(cls.objective),
         optimiser=OptimiserConfig(**(optimiser or {})),

@@ -183,7 +183,7 @@ def _made(record: Record, net: Row) -> Iterable[str]:
     taken = " · ".join(f"{stage} {steps[stage]:,}" for stage in record.stages if stage in steps)
     if taken:
         yield f"steps: {taken}; batch {recipe.get('batch')}"
-    for topic in ("distillation", "warm_start"):
+    for topic in ("objective", "distillation", "warm_start"):
         if text := (run.get(topic) or {}).get("text"):
             yield str(text)
     versions = env.get("versions") or {}

@@ -118,6 +118,7 @@ def _asked_and_done(record: Record) -> Html:
         ("in all", duration(total) if total else ""),
         ("trained on", _counts(counts)),
         ("tested on", f"{counts['test']:,} images, read once" if _is_number(counts.get("test")) and record.metrics else ""),
+        ("L_sup", str((run.get("objective") or {}).get("text") or "").removeprefix("L_sup: ")),
         ("L_OD", str(loss.get("text") or "")),
         ("warm start", str(warm.get("text") or "").removeprefix("warm start: ")),
         ("device", str(env.get("device") or recipe.get("device") or "")),
