@@ -362,5 +362,5 @@ def library() -> Any:
                       userfacetexcoord=mesh.faces.ravel(), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL)
         spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name)
     quality = spec.visual.quality
-    quality.shadowsize, quality.numslices, quality.numstacks, quality.numquads = 2048, 14, 8, 1
+    quality.shadowsize, quality.numslices, quality.numstacks, quality.numquads = 2048, 12, 6, 1
     return spec

@@ -18,7 +18,7 @@ CLASSES = (ROAD, SIDEWALK, BUILDING, FENCE, POLE, LAMP, SIGN, TREE, TERRAIN, SKY
 THINGS = (PERSON, CAR)  # every one has a number
 
 Colour = tuple[float, float, float]
-LENGTH = 230.0  # of the street that is built
+LENGTH = 200.0  # of the street that is built
 BACK = -14.0  # where it begins, behind the camera
 
 
@@ -149,7 +149,7 @@ def light(rng: np.random.Generator) -> Light:
     warm = rng.normal(0, 0.025) * np.array([1, 0, -1.0])
     return Light(direction, np.array(sun) * rng.uniform(.88, 1.1) + warm, np.array(sky) * rng.uniform(.9, 1.1) + warm / 2,
                  np.array(horizon) + warm, np.array(zenith) + warm, np.array(cloud), float(np.clip(cover + rng.normal(0, .06), .1, .75)),
-                 haze * float(rng.uniform(.7, 1.5)), float(rng.uniform(.93, 1.1)), bool(kind != "overcast"))
+                 haze * float(rng.uniform(.7, 1.5)), float(rng.uniform(1.08, 1.3)), bool(kind != "overcast"))
 
 
 @dataclass(frozen=True)
@@ -344,7 +344,7 @@ def building(one: Street, plan: Plan, side: int, x: float, bays: int, rng: np.ra
         for b in range(0, bays - 1, 2):
             if rng.random() < 0.7:
                 one.put("box", (BAY * 0.88, 0.62, 0.03), (x + (b + 1) * BAY, side * (near - 0.6), 2.85), shade, BUILDING, turn=slope)
-    if rng.random() < 0.3:  # balconies
+    if rng.random() < 0.3 and x < 90:  # balconies
         for s in range(storeys):
             for b in range(1, bays, 2):
                 z = GROUND + s * STOREY + 0.25
@@ -402,7 +402,7 @@ def tree(one: Street, x: float, y: float, rng: np.random.Generator, scale: float
         return
     trunk, broad = rng.uniform(2.0, 3.2) * scale, rng.uniform(1.3, 2.1) * scale
     one.put("cylinder", (rng.uniform(.12, .2) * scale, trunk / 2 + .4), (x, y, trunk / 2 + .4), bark, TREE)
-    for i in range(rng.integers(3, 6)):
+    for i in range(rng.integers(3, 6) if x < 80 else 2):
         way, out = rng.uniform(0, 2 * np.pi), broad * rng.uniform(.3, .75) * (i > 0)
         r = broad * (1.0 if i == 0 else rng.uniform(.55, .8))
         at = (x + out * np.cos(way), y + out * np.sin(way), trunk + broad * (.75 + rng.uniform(-.25, .8) * (i > 0)))
@@ -536,14 +536,14 @@ def traffic(one: Street, plan: Plan, rng: np.random.Generator) -> None:
     for side in (1, -1):
         if plan.width(plan.parking, side):
             x, full = rng.uniform(-4, 7), rng.uniform(.45, .95)
-            while x < 120:
+            while x < 110:
                 if rng.random() < full and not plan.at_crossing(x, 7) and (x > 4.5 or abs(side * (plan.road - 1.1) - own) > 2.6):
                     car(one, x, side * (plan.road - 1.12) + rng.normal(0, .06), 0 if side < 0 else np.pi, rng)
                 x += rng.uniform(5.6, 7.0)
         lanes = [side * (plan.road - 1.1 * sum(plan.parking)) * f for f in ((.5,) if plan.lanes == 2 else (.25, .75))]
         for y in lanes:
             x = rng.uniform(6, 30) if abs(y - own) > 1.7 else rng.uniform(13, 45)
-            while x < 150:
+            while x < 130:
                 if rng.random() < .8:
                     car(one, x, y + rng.normal(0, .15), 0 if side < 0 else np.pi, rng)
                 x += rng.uniform(9, 45)
@@ -568,27 +568,28 @@ def car(one: Street, x: float, y: float, heading: float, rng: np.random.Generato
     part(f"{kind}.roof", (1, 1, 1), (0, 0, 0), paint, shine=.4)
     tops = roof_of(cabin)
     a, b, top = tops[0][0], tops[-1][0], tops[1][2]
-    for px in (a + (b - a) * .45,):  # pillars
-        for sign in (1, -1):
-            lean = np.array([[1, 0, 0], [0, 1, -sign * .30], [0, 0, 1.0]])
-            part("box", (.05, .02, (top - .92) / 2), (px, sign * (tops[0][4] + .10), (top + .92) / 2), paint, frame=lean)
-    if x > 90:  # smaller than a pixel
+    if x > 95:  # the rest is smaller than a pixel
         return
+    near = x < 55
     long, half = body[-1][0], body[2][3]
     axle = along(np.array([0, 1.0, 0]))
     for wx in (-long * .62, long * .62):
-        for sign in (1, -1):
-            part("cylinder", (.32, .11), (wx, sign * (half - .09), .32), (.06, .06, .06), frame=axle)
-            part("cylinder", (.19, .115), (wx, sign * (half - .085), .32), (.55, .56, .57), frame=axle)
+        part("cylinder", (.32, half + .02), (wx, 0, .32), (.06, .06, .06), frame=axle)
+        if near:
+            part("cylinder", (.19, half + .025), (wx, 0, .32), (.55, .56, .57), frame=axle)
     rear, tall = body[0][0], body[1][2]
     for sign in (1, -1):
         part("box", (.06, .16, .09), (rear + .05, sign * .58, tall * .78), (.62, .05, .05), glow=.25)
         part("box", (.08, .17, .07), (long - .10, sign * .56, .62), (.93, .93, .88), glow=.2)
-        part("box", (.07, .10, .06), (.55, sign * (half + .10), .95), paint)
-    part("box", (.03, .26, .06), (rear - .01, 0, .52), (.92, .92, .86))
-    part("box", (.03, .26, .06), (long + .01, 0, .42), (.92, .92, .86))
-    part("box", (.05, half * .72, .05), (long - .03, 0, .52), (.09, .09, .09))
+        if near:  # mirrors, and pillars between the doors
+            part("box", (.07, .10, .06), (.55, sign * (half + .10), .95), paint)
+            lean = np.array([[1, 0, 0], [0, 1, -sign * .30], [0, 0, 1.0]])
+            part("box", (.05, .02, (top - .92) / 2), (a + (b - a) * .45, sign * (tops[0][4] + .10), (top + .92) / 2), paint, frame=lean)
     part("box", (.05, half * .88, .07), (rear + .05, 0, .34), (.14, .14, .14))
+    if near:
+        part("box", (.03, .26, .06), (rear - .01, 0, .52), (.92, .92, .86))
+        part("box", (.03, .26, .06), (long + .01, 0, .42), (.92, .92, .86))
+        part("box", (.05, half * .72, .05), (long - .03, 0, .52), (.09, .09, .09))
 
 
 def far_end(one: Street, plan: Plan, rng: np.random.Generator) -> None:
