@@ -562,7 +562,8 @@ def car(one: Street, x: float, y: float, heading: float, rng: np.random.Generato
         one.put(shape, size, base + turn @ np.array(at), colour, CAR, instance=me, turn=turn if frame is None else turn @ frame,
                 shine=shine, glow=glow)
 
-    one.put("ellipsoid", (2.55, 1.12, .004), base + np.array([0, 0, .012]), (.03, .03, .03), ROAD, turn=turn, opacity=.55)
+    one.put("ellipsoid", (body[-1][0] + .2, body[2][3] + .15, .004), base + np.array([0, 0, .012]), (.03, .03, .03), ROAD, turn=turn,
+            opacity=.5)
     part(f"{kind}.body", (1, 1, 1), (0, 0, 0), paint, shine=.5)
     part(f"{kind}.cabin", (1, 1, 1), (0, 0, 0), (.10, .13, .16), shine=.8)
     part(f"{kind}.roof", (1, 1, 1), (0, 0, 0), paint, shine=.4)
