@@ -38,7 +38,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     public.add_argument("--out", metavar="DIR", help="default: NAME")
     glyphs.set_defaults(make=write_sans2serif)
     fonts.set_defaults(make=write_fonts)
-    drawn = sets.add_parser("streets", allow_abbrev=False, help="rendered streets with label maps, in the layout of Cityscapes")
+    drawn = sets.add_parser("streets", allow_abbrev=False, help="rendered streets and label maps, laid out as Cityscapes")
     drawn.add_argument("--size", default="256x512")
     drawn.add_argument("--count", type=int, default=1000, help="of train; val and test get a tenth each, at least one")
     drawn.add_argument("--seed", type=int, default=0, help="other numbers give other streets")

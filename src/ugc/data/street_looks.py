@@ -86,7 +86,7 @@ def _bytes(picture: Floats) -> Picture:
 
 
 def _grey(values: Floats, colour: tuple[float, float, float] = (1, 1, 1)) -> Floats:
-    return values[:, :, None] * np.asarray(colour)
+    return np.asarray(values[:, :, None] * np.asarray(colour))
 
 
 def _asphalt(rng: np.random.Generator, kind: int) -> Floats:

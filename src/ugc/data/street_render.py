@@ -65,8 +65,8 @@ def renderer(size: Size) -> Iterator[Renderer]:
 
 def _no_renderer(problem: Exception) -> UserError:
     why = (str(problem).splitlines() or [type(problem).__name__])[0]
-    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} ({why}); expected egl (Debian's "
-                     "libegl1) or osmesa (libosmesa6): install one, and set MUJOCO_GL to it")
+    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} ({why}); expected egl, which "
+                     "needs Debian's libegl1, or osmesa, which needs libosmesa6: install one, and set MUJOCO_GL to it")
 
 
 class Renderer:
@@ -116,7 +116,8 @@ class Renderer:
         self.mujoco.mjr_render(view, self.scene, self.context)
         colours, depth = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
         self.mujoco.mjr_readPixels(colours, depth, view, self.context)
-        return colours[::-1], NEAR * FAR / (FAR - np.minimum(depth[::-1], 1 - 1e-6) * (FAR - NEAR))
+        metres: Depth = NEAR * FAR / (FAR - np.minimum(depth[::-1], 1 - 1e-6) * (FAR - NEAR))
+        return colours[::-1], metres
 
     def _fill(self, what: Street) -> None:
         mujoco, scene = self.mujoco, self.scene

@@ -32,8 +32,8 @@ if sys.platform != "win32":
 Size = tuple[int, int]
 Job = tuple[str, int]  # split, number
 TOWNS = {"train": ("northtown", 0), "val": ("midtown", 1_000_000), "test": ("southtown", 2_000_000)}  # and the first index
-ATTRIBUTION = ("streets: pictures and label maps drawn by ugc from a seed, with MuJoCo (Apache-2.0); no photo, texture or mesh "
-               "of others is in them.")
+ATTRIBUTION = ("streets: pictures and label maps drawn by ugc from a seed, with MuJoCo (Apache-2.0); no photo, texture or "
+               "mesh of others is in them.")
 PART = 16  # frames that a process takes at a time
 
 
@@ -74,9 +74,14 @@ def _check(out: Path, about: Mapping[str, Any]) -> None:
         raise UserError(f"{out} exists already and holds no streets; choose another --out")
     for key, value in about.items():
         if there.get(key) != value:
-            raise UserError(
-                f"{out} holds streets of {key} {there.get(key)}, not {value}; give the same again, or another --out"
-            )
+            raise UserError(f"{out} holds streets with another {key}: {_plain(there.get(key))} there, {_plain(value)} now; give the "
+                            "same to go on, or another --out")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def paths(out: Path, split: str, number: int) -> dict[str, Path]:
