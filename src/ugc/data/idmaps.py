@@ -98,9 +98,9 @@ def nearest(ids: Array, height: int, width: int) -> Array:
     return resized
 
 
-def counted_ids(path: Path) -> dict[int, int]:
+def id_counts(labels: Array) -> dict[int, int]:
     """{class id: pixels} of a label map."""
-    pixels = np.bincount(read_labels(path).ravel(), minlength=MOST)
+    pixels = np.bincount(labels.ravel(), minlength=MOST)
     return {int(i): int(pixels[i]) for i in np.flatnonzero(pixels)}
 
 
@@ -125,7 +125,7 @@ def scan(root: Path, splits: Mapping[str, Files]) -> dict[str, Found]:
     if not (known := read_note(note)):
         with progress("label maps", len(paths)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = dict[str, dict[int, int]]()
-            for path, pixels in zip(paths, pool.map(lambda path: counted_ids(root / path), paths)):
+            for path, pixels in zip(paths, pool.map(lambda path: id_counts(read_labels(root / path)), paths)):
                 counts[path] = pixels
                 bar.advance()
         known = {split: list(tally({path: counts[path] for path in maps.values()}).items())
