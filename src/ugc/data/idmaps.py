@@ -85,7 +85,8 @@ def read_labels(path: Path) -> Array:
         UserError: as `read_map`, or an id that is no class.
     """
     ids = read_map(path)
-    if not 0 <= (least := int(ids.min())) <= (most := int(ids.max())) < MOST:
+    least, most = int(ids.min()), int(ids.max())
+    if least < 0 or most >= MOST:
         raise UserError(f"{path} holds the id {most if most >= MOST else least}; class ids are 0 to {MOST - 1} "
                         "(is it an instance map?)")
     return ids.astype(np.uint8)
