@@ -211,7 +211,7 @@ def pairs_in() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def labels_in() -> Callable[..., Path]:
-    """labels_in(folder, splits=(("train", 6), ("val", 3)), city=False, ..): writes a tree of label maps; see `make_labels`."""
+    """labels_in(folder, splits=(("train", 6), ("val", 3)), city=False, ..): a tree of label maps; see `make_labels`."""
     return make_labels
 
 

@@ -69,6 +69,21 @@ def test_the_folders_of_pix2pixhd(instances, labels_in, tmp_path):
     assert opened(tmp_path, classes=12).identity != dataset.identity
 
 
+def test_cityscapes_in_the_folders_of_pix2pixhd(labels_in, tmp_path):
+    """With its own names, and so its own ids."""
+    labels_in(tmp_path / "a", city=True)
+    for side, place in (("label", "gtFine"), ("inst", "gtFine"), ("img", "leftImg8bit")):
+        for name in ("train", "val"):
+            (tmp_path / f"{name}_{side}").mkdir()
+            ending = {"label": "labelIds", "inst": "instanceIds", "img": "leftImg8bit"}[side]
+            for path in (tmp_path / "a" / place / name / "bonn").glob(f"*_{ending}.png"):
+                shutil.copy(path, tmp_path / f"{name}_{side}")
+    dataset = opened(tmp_path)
+    assert (len(dataset.train), len(dataset.test), dataset.encoding.channels) == (6, 3, 36)
+    assert all(r.target and r.key == f"bonn_{i:06d}_000019" for i, r in enumerate(dataset.train))
+    assert "train_label train_inst train_img" in notes(dataset) and dataset.encoding.palette == "cityscapes"
+
+
 def test_255_is_unknown_as_in_coco_stuff(labels_in, tmp_path):
     labels_in(tmp_path, (("train", 4), ("val", 2)), instances=False)
     path = tmp_path / "train_label/0.png"
@@ -144,7 +159,8 @@ def test_colour_label_maps_stay_pictures(labels_in, tmp_path):
     """pix2pix's Cityscapes: photo and colours side by side."""
     (tmp_path / "train").mkdir()
     for i in range(4):
-        Image.fromarray(np.random.default_rng(i).integers(0, 35, (32, 128, 3), dtype=np.uint8)).save(tmp_path / f"train/{i}.jpg")
+        pixels = np.random.default_rng(i).integers(0, 35, (32, 128, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"train/{i}.jpg")
     dataset = opened(tmp_path, direction="BtoA")
     assert (dataset.encoding.kind, dataset.source_channels) == ("picture", 3)
 
