@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from ugc.core.errors import UserError
@@ -47,6 +48,11 @@ def test_the_indices_of_a_palette_are_the_ids_whatever_its_colours(bits, tmp_pat
 def test_instances_of_more_bits_are_read_whole(name, dtype, scale, tmp_path):
     Image.fromarray((IDS * scale).astype(dtype)).save(tmp_path / name)
     assert read_map(tmp_path / name).tolist() == (IDS * scale).tolist()
+
+
+def test_a_tiff_that_pillow_does_not_open(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", (IDS * 1000).astype(np.uint16), bigtiff=True, tile=(16, 16))
+    assert read_map(tmp_path / "a.tif").tolist() == (IDS * 1000).tolist()
 
 
 @pytest.mark.parametrize("size", [(4, 6), (8, 12), (3, 5), (2, 2), (5, 4)])

@@ -19,7 +19,7 @@ from ugc.core.log import progress
 from ugc.core.pins import read_note
 from ugc.data.folders import stamps
 from ugc.data.layouts import Files
-from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, unreadable
+from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, read_picture, unreadable
 
 GREY = {2: 85, 4: 17}  # bits -> by what Pillow multiplies the greys of such a PNG, to make white 255
 COLOURS = "write ids, or put colour maps in train_A and their photos in train_B: they are then plain pictures"
@@ -56,7 +56,7 @@ def map_info(path: Path, kind: str = "label map") -> Info:
         raise UserError(f"{path} has {info.channels} channels; expected a {kind}: one whole number a pixel; {COLOURS}")
     if form == "JPEG":
         raise UserError(f"{path} is a JPEG, which changes ids; expected a {kind} as PNG")
-    return Info(1, np.uint8, info.size, alpha=False, deep=False)
+    return Info(1, np.uint8, info.size, alpha=False, deep=info.deep)
 
 
 def read_map(path: Path, kind: str = "label map") -> Array:
@@ -65,7 +65,8 @@ def read_map(path: Path, kind: str = "label map") -> Array:
     Raises:
         UserError: as `map_info`, or the file is truncated.
     """
-    map_info(path, kind)
+    if map_info(path, kind).deep:
+        return read_picture(path)[:, :, 0].astype(np.int64)
     try:
         with opened(path) as image:
             ids: Array = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
