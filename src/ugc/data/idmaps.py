@@ -19,7 +19,7 @@ from ugc.core.log import progress
 from ugc.core.pins import read_note
 from ugc.data.folders import stamps
 from ugc.data.layouts import Files
-from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, unreadable
+from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, read_picture, unreadable
 
 GREY = {2: 85, 4: 17}  # bits -> by what Pillow multiplies the greys of such a PNG, to make white 255
 COLOURS = "write ids, or put colour maps in train_A and their photos in train_B: they are then plain pictures"
@@ -56,7 +56,7 @@ def map_info(path: Path, kind: str = "label map") -> Info:
         raise UserError(f"{path} has {info.channels} channels; expected a {kind}: one whole number a pixel; {COLOURS}")
     if form == "JPEG":
         raise UserError(f"{path} is a JPEG, which changes ids; expected a {kind} as PNG")
-    return Info(1, np.uint8, info.size, alpha=False, deep=False)
+    return Info(1, np.uint8, info.size, alpha=False, deep=info.deep)
 
 
 def read_map(path: Path, kind: str = "label map") -> Array:
@@ -65,7 +65,8 @@ def read_map(path: Path, kind: str = "label map") -> Array:
     Raises:
         UserError: as `map_info`, or the file is truncated.
     """
-    map_info(path, kind)
+    if map_info(path, kind).deep:
+        return read_picture(path)[:, :, 0].astype(np.int64)
     try:
         with opened(path) as image:
             ids: Array = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
@@ -85,7 +86,8 @@ def read_labels(path: Path) -> Array:
         UserError: as `read_map`, or an id that is no class.
     """
     ids = read_map(path)
-    if not 0 <= (least := int(ids.min())) <= (most := int(ids.max())) < MOST:
+    least, most = int(ids.min()), int(ids.max())
+    if least < 0 or most >= MOST:
         raise UserError(f"{path} holds the id {most if most >= MOST else least}; class ids are 0 to {MOST - 1} "
                         "(is it an instance map?)")
     return ids.astype(np.uint8)
@@ -98,9 +100,9 @@ def nearest(ids: Array, height: int, width: int) -> Array:
     return resized
 
 
-def counted_ids(path: Path) -> dict[int, int]:
+def id_counts(labels: Array) -> dict[int, int]:
     """{class id: pixels} of a label map."""
-    pixels = np.bincount(read_labels(path).ravel(), minlength=MOST)
+    pixels = np.bincount(labels.ravel(), minlength=MOST)
     return {int(i): int(pixels[i]) for i in np.flatnonzero(pixels)}
 
 
@@ -125,7 +127,7 @@ def scan(root: Path, splits: Mapping[str, Files]) -> dict[str, Found]:
     if not (known := read_note(note)):
         with progress("label maps", len(paths)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = dict[str, dict[int, int]]()
-            for path, pixels in zip(paths, pool.map(lambda path: counted_ids(root / path), paths)):
+            for path, pixels in zip(paths, pool.map(lambda path: id_counts(read_labels(root / path)), paths)):
                 counts[path] = pixels
                 bar.advance()
         known = {split: list(tally({path: counts[path] for path in maps.values()}).items())

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ugc.core.encoding import Encoding
+from ugc.core.encoding import Encoding, LabelEncoding, encoding_of
 from ugc.core.errors import UserError, near
 from ugc.core.files import sha256
 from ugc.core.images import narrowed, rounded, to_unit, widened
@@ -52,6 +52,7 @@ class Answers(ABC):
     size: Size  # of one picture: what a net was trained at, what a folder holds
     channels: tuple[int, int] | None = None  # source, target; None takes any
     direction: str | None = None  # AtoB or BtoA, where it is known
+    classes: int | None = None  # of the label maps that it takes; None: pictures, or nobody knows
 
     @abstractmethod
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -81,6 +82,8 @@ class NetAnswers(Answers):
         self.path = path
         self.channels = (net.config.in_channels, net.config.out_channels)
         self.direction = self.config.get("direction")
+        source = encoding_of(self.config.get("source"), net.config.in_channels)
+        self.classes = source.classes if isinstance(source, LabelEncoding) else None
         size = self.config.get("size")
         self.size = (size[0], size[1]) if isinstance(size, list) and len(size) == 2 else (256, 256)
 

@@ -115,10 +115,13 @@ def settings(asked: Asked, answers: list[Answers]) -> tuple[DataConfig, int]:
         base["size"] = text_of(answers[0].size)
         directions = [one.direction for one in answers if one.direction]
         channels = [one.channels for one in answers if one.channels]
+        classes = [one.classes for one in answers if one.classes]
         if directions:
             base["direction"] = directions[0]
         if channels:
             base["source_channels"], base["target_channels"] = channels[0]
+        if classes:
+            base |= {"classes": classes[0], "source_channels": None}
     base |= {key: value for key, value in asked.fields.items() if value is not None and key != "seed"}
     if asked.fields.get("seed") is not None:
         seed = asked.fields["seed"]

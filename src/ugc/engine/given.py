@@ -64,9 +64,12 @@ def open_original(recipe: Recipe, dataset: Dataset) -> Given | None:
     where, data, config = f"--original {folder}", recipe.data, net.config
     there = (dataset.encoding.channels, dataset.target_channels or config.out_channels)  # 0: the data have no target
     if (config.in_channels, config.out_channels) != there:
+        labels = dataset.encoding.kind == "labels"
         side, wanted = ("source", config.in_channels) if config.in_channels != there[0] else ("target", config.out_channels)
+        how = (f"--set data.{side}_channels={wanted} reads the {side}s so" if side == "target" or not labels else
+               "its label maps had another number of classes (--set data.classes=N), or instance maps where these have none")
         raise UserError(f"{where}: takes {config.in_channels} channels to {config.out_channels}, the data {there[0]} to "
-                        f"{there[1]}; --set data.{side}_channels={wanted} reads the {side}s so")
+                        f"{there[1]}; {how}")
     try:
         net.check_size(data.size)
     except UserError as error:
