@@ -1,10 +1,12 @@
 """mIoU of all who answer: pictures that fit their label maps score high, whoever made them; a floor and a ceiling."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from ugc.core.encoding import Encoding, LabelEncoding
@@ -193,6 +195,28 @@ def test_who_judges_which_data(toy, tmp_path):
     assert found(pictures) == (None, "")  # nobody asked, nothing to say
     with pytest.raises(UserError, match="--miou: mIoU needs label maps as sources; these are pictures"):
         found(pictures, asked=True)
+
+
+def test_through_the_command_line(toy, ugc, tmp_path):
+    """A folder of label maps, a segmenter plugged in for it, and the photos themselves as answers: they reach the ceiling."""
+    data = tmp_path / "mytown"
+    for split, count in (("train", 4), ("test", 3)):
+        ids = maps(count, 32, seed=count)
+        for folder, pictures in (("label", ids), ("img", from_unit(photos_of(ids)))):
+            (data / f"{split}_{folder}").mkdir(parents=True)
+            for i, picture in enumerate(pictures):
+                Image.fromarray(picture).save(data / f"{split}_{folder}" / f"{i}.png")
+    told = ugc("eval", data / "test_img", data, "--json", "--device", "cpu", "--miou")
+    assert told.code == 0, told.err
+    rows = json.loads(told.out)["rows"]
+    assert rows["student"]["miou_toy"] == rows["photos"]["miou_toy"] > 60 and rows["palette"]["miou_toy"] < 100
+    lines = ugc("eval", data / "test_img", data, "--device", "cpu").out.splitlines()
+    assert lines[0].split() == ["better", "student", "palette", "floor", "photos"]
+    assert lines[1].startswith("miou_toy, %") and "higher" in lines[1]
+    told = ugc("eval", data / "test_img", data.rename(tmp_path / "other"), "--miou", "--device", "cpu")
+    assert told.code == 2 and "is not there" in told.last
+    told = ugc("eval", tmp_path / "other/test_img", tmp_path / "other", "--miou", "--device", "cpu")
+    assert told.code == 2 and "--miou: no mIoU: no segmenter is known for the label maps of other" in told.last
 
 
 def test_streets_and_cityscapes_are_recognised(tmp_path):

@@ -105,7 +105,8 @@ def jury_for(dataset: Dataset, data: TestData, device: torch.device, asked: bool
         UserError: it was asked for, and cannot be; a file that is here is another than it should be.
     """
     why = "" if dataset.encoding.kind == "labels" else "mIoU needs label maps as sources; these are pictures"
-    offers = [one for _, one in SEGMENTERS.items() if one.data == scene(dataset)]
+    everyone = [one for _, one in SEGMENTERS.items()]
+    offers = [one for name in (dataset.name, scene(dataset)) for one in everyone if one.data == name]
     if not why and not offers:
         why = (f"no mIoU: no segmenter is known for the label maps of {dataset.name}; docs/measuring.md says how one is "
                "plugged in")
