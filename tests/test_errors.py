@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from ugc.data import pictures
@@ -335,6 +336,38 @@ def pickle(bench):
 @case("a statistics file that is not there")
 def no_statistics(bench):
     return bench.ugc("eval", bench.finished / "student", bench.data, "--stats", bench.folder / "real.npz")
+
+
+@case("mIoU asked of pictures")
+def miou_of_pictures(bench):
+    return bench.ugc("eval", bench.data / "testB", bench.data, "--miou", "--device", "cpu")
+
+
+def cityscapes(bench):
+    """Two photos to train on and one of the test, in the layout of Cityscapes; the answers are that one."""
+    for split, number in (("train", 0), ("train", 1), ("val", 2)):
+        for root, kind, picture in (("gtFine", "gtFine_labelIds", Image.new("L", (16, 8), 7)),
+                                    ("leftImg8bit", "leftImg8bit", Image.new("RGB", (16, 8)))):
+            folder = bench.folder / "city" / root / split / "town"
+            folder.mkdir(parents=True, exist_ok=True)
+            picture.save(folder / f"town_{number:06}_000019_{kind}.png")
+    (bench.folder / "answers").mkdir()
+    Image.new("RGB", (16, 8)).save(bench.folder / "answers/town_000002_000019.png")
+    return bench.ugc("eval", bench.folder / "answers", bench.folder / "city", "--miou", "--device", "cpu")
+
+
+@case("mIoU of Cityscapes without DRN-D-105")
+def no_drn(bench):
+    bench.patch.delenv("UGC_DRN105", raising=False)
+    bench.patch.setattr("torch.hub.get_dir", lambda: str(bench.folder))
+    return cityscapes(bench)
+
+
+@case("a file that is no DRN-D-105")
+def another_drn(bench):
+    torch.save({"seg.weight": torch.zeros(19, 512, 1, 1)}, bench.folder / "drn.pth")
+    bench.patch.setenv("UGC_DRN105", str(bench.folder / "drn.pth"))
+    return cityscapes(bench)
 
 
 @case("a statistics file that is no .npz")
