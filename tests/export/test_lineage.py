@@ -253,7 +253,7 @@ def test_the_edge_map_is_said(tmp_path, ugc, channels, words, source):
     said = told.out + told.err
     assert ("--edges yes was taken; no file says it" in said) == (channels > 3 and not words)
     if source["kind"] == "labels":
-        assert f"{source['classes']} classes, one-hot, and {'' if source['edges'] else 'no '}edge map" in said
+        assert f"{source['classes']} classes, one-hot, and {'the' if source['edges'] else 'no'} edge map" in said
     else:
         assert "edge map" not in said and "one-hot" not in said
 
