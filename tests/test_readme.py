@@ -68,7 +68,7 @@ def test_it_runs(ugc, words):
 
 
 def test_the_table_of_sizes_is_what_show_says(ugc):
-    """Rows `| ..family.. or largest/smallest | params | macs | macs_paper |` with plain numbers; 3:3 at 256x256 unless said."""
+    """Rows `| ..family.. or largest/smallest | params | macs | macs_paper |` in plain numbers; 3:3, 256x256 unless said."""
     family, at, seen = "", None, 0
     for line in README.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
