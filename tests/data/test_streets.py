@@ -1,4 +1,4 @@
-"""Rendered streets: a function of seed and index; labels that fit the picture; a tree as Cityscapes'; goes on after a kill."""
+"""Rendered streets: a function of seed and index; labels that fit the picture; a tree as Cityscapes'; resumed."""
 
 import json
 import os

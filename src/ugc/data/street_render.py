@@ -65,8 +65,8 @@ def renderer(size: Size) -> Iterator[Renderer]:
 def _no_renderer(problem: Exception) -> UserError:
     why = (str(problem).splitlines() or [type(problem).__name__])[0]
     asked = os.environ.get("MUJOCO_GL", "")
-    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={asked} ({why}); expected egl, for which Debian has libegl1, or "
-                     "osmesa, for which it has libosmesa6: install one, and set MUJOCO_GL to it")
+    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={asked} ({why}); expected egl, for which Debian has libegl1, "
+                     "or osmesa, for which it has libosmesa6: install one, and set MUJOCO_GL to it")
 
 
 class Renderer:
