@@ -297,6 +297,52 @@ labelled("a number of source channels for label maps", "--set", "data.source_cha
 option("a number of classes for pictures", "--set", "data.classes=3")
 
 
+# ---- rendered streets ----
+
+def town(bench, *words):
+    return bench.ugc("data", "streets", "--size", "16x32", "--count", 1, "--out", bench.folder / "town", *words)
+
+
+@case("streets without MuJoCo")
+def no_mujoco(bench):
+    bench.patch.setitem(sys.modules, "mujoco", None)
+    return town(bench)
+
+
+@case("streets where MuJoCo finds no renderer")
+def no_renderer(bench):
+    def refuse(*_):
+        raise RuntimeError("Cannot initialize a EGL device display")
+
+    bench.patch.setenv("MUJOCO_GL", "egl")
+    bench.patch.setattr("mujoco.egl.GLContext", refuse)
+    told = town(bench)
+    assert not (bench.folder / "town").exists()
+    return told
+
+
+@case("streets into a folder of something else")
+def no_town(bench):
+    (bench.folder / "town").mkdir()
+    (bench.folder / "town/mine.txt").write_text("mine")
+    return town(bench)
+
+
+@case("streets of another size in the same folder")
+def another_size(bench):
+    mark = bench.folder / "town/.fetched.json"
+    mark.parent.mkdir()
+    mark.write_text(json.dumps({"name": "streets", "size": [32, 64], "seed": 0, "renderer": 1}))
+    told = town(bench)
+    mark.unlink()
+    return told
+
+
+@case("no street at all")
+def no_street(bench):
+    return town(bench, "--count", 0)
+
+
 # ---- saved nets and run folders ----
 
 @case("a saved net that is cut short")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -44,29 +45,28 @@ def renderer(size: Size) -> Iterator[Renderer]:
         os.environ.setdefault("MUJOCO_GL", "egl")
     try:
         import mujoco
-    except Exception as problem:  # each backend has errors of its own, here and below
+
+        # whoever imported mujoco before may have let it choose another one
+        backend = importlib.import_module("mujoco.egl") if os.environ.get("MUJOCO_GL") == "egl" else mujoco
+        context = backend.GLContext(size[1], size[0])
+        context.make_current()
+        one = Renderer(mujoco, size)
+    except Exception as problem:  # each backend has errors of its own
         if isinstance(problem, ModuleNotFoundError) and problem.name == "mujoco":
             raise UserError("streets needs MuJoCo: pip install 'ugc[streets]'") from None
         raise _no_renderer(problem) from None
     try:
-        context = mujoco.GLContext(size[1], size[0])
-        context.make_current()
-    except Exception as problem:
-        raise _no_renderer(problem) from None
-    try:
-        one = Renderer(mujoco, size)
-        try:
-            yield one
-        finally:
-            one.context.free()
+        yield one
     finally:
+        one.context.free()
         context.free()
 
 
 def _no_renderer(problem: Exception) -> UserError:
     why = (str(problem).splitlines() or [type(problem).__name__])[0]
-    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} ({why}); expected egl, which "
-                     "needs Debian's libegl1, or osmesa, which needs libosmesa6: install one, and set MUJOCO_GL to it")
+    asked = os.environ.get("MUJOCO_GL", "")
+    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={asked} ({why}); expected egl, for which Debian has libegl1, "
+                     "or osmesa, for which it has libosmesa6: install one, and set MUJOCO_GL to it")
 
 
 class Renderer:
@@ -116,8 +116,7 @@ class Renderer:
         self.mujoco.mjr_render(view, self.scene, self.context)
         colours, depth = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
         self.mujoco.mjr_readPixels(colours, depth, view, self.context)
-        metres: Depth = NEAR * FAR / (FAR - np.minimum(depth[::-1], 1 - 1e-6) * (FAR - NEAR))
-        return colours[::-1], metres
+        return colours[::-1], NEAR * FAR / (FAR - np.minimum(depth[::-1], np.float32(1 - 1e-6)) * np.float32(FAR - NEAR))
 
     def _fill(self, what: Street) -> None:
         mujoco, scene = self.mujoco, self.scene

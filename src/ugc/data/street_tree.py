@@ -47,18 +47,19 @@ def write_tree(out: Path, size: Size, seed: int, counts: Mapping[str, int]) -> N
     """
     about = {"name": "streets", "size": list(size), "seed": seed, "renderer": VERSION, "counts": dict(counts)}
     _check(out, about)
-    out.mkdir(parents=True, exist_ok=True)
-    with alone(out):
-        files.sweep(out)
-        about_it = f"Streets in the layout of Cityscapes, {size[0]}x{size[1]}, seed {seed}.\n{ATTRIBUTION}\n"
-        files.write_text(out / "README.txt", about_it)
-        files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": False})
-        jobs = [(split, i) for split, count in counts.items() for i in range(count)]
-        missing = [job for job in jobs if not paths(out, *job)["photo"].exists()]
-        with progress("streets", len(jobs), len(jobs) - len(missing)) as bar:
-            for done in _drawn(out, size, seed, missing):
-                bar.advance(done)
-        files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": True})
+    with renderer(size) as drawer:  # first of all: where nothing can be drawn, nothing is written
+        out.mkdir(parents=True, exist_ok=True)
+        with alone(out):
+            files.sweep(out)
+            about_it = f"Streets in the layout of Cityscapes, {size[0]}x{size[1]}, seed {seed}.\n{ATTRIBUTION}\n"
+            files.write_text(out / "README.txt", about_it)
+            files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": False})
+            jobs = [(split, i) for split, count in counts.items() for i in range(count)]
+            missing = [job for job in jobs if not all(path.exists() for path in paths(out, *job).values())]
+            with progress("streets", len(jobs), len(jobs) - len(missing)) as bar:
+                for done in _drawn(drawer, out, seed, missing):
+                    bar.advance(done)
+            files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": True})
 
 
 def is_whole(out: Path) -> bool:
@@ -74,8 +75,8 @@ def _check(out: Path, about: Mapping[str, Any]) -> None:
         raise UserError(f"{out} exists already and holds no streets; choose another --out")
     for key, value in about.items():
         if there.get(key) != value:
-            raise UserError(f"{out} holds streets with another {key}: {_plain(there.get(key))} there, {_plain(value)} now; give the "
-                            "same to go on, or another --out")
+            raise UserError(f"{out} holds streets with another {key}: {_plain(there.get(key))} there, {_plain(value)} now; "
+                            "give the same to go on, or another --out")
 
 
 def _plain(value: Any) -> str:
@@ -119,27 +120,20 @@ def _some(drawer: Renderer, out: Path, seed: int, jobs: Iterable[Job]) -> int:
     return done
 
 
-def _drawn(out: Path, size: Size, seed: int, jobs: list[Job]) -> Iterator[int]:
-    """Draw the jobs, in as many processes as there are cores; yields how many more are on disk."""
-    if not jobs:
-        return
-    alone_first = jobs if len(jobs) <= PART or os.cpu_count() == 1 else jobs[:1]  # also tells at once what is missing here
-    with renderer(size) as drawer:
-        for job in alone_first:
+def _drawn(drawer: Renderer, out: Path, seed: int, jobs: list[Job]) -> Iterator[int]:
+    """Draw the jobs, many of them in as many processes as there are cores; yields how many more are on disk."""
+    if len(jobs) <= PART or os.cpu_count() == 1:
+        for job in jobs:
             yield _some(drawer, out, seed, [job])
-    rest = jobs[len(alone_first) :]
-    if not rest:
         return
-    parts = [rest[i : i + PART] for i in range(0, len(rest), PART)]
+    parts = [jobs[i:i + PART] for i in range(0, len(jobs), PART)]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(parts)), multiprocessing.get_context("spawn"), _began) as pool:
         try:
-            for future in as_completed([pool.submit(_part, out, size, seed, part) for part in parts]):
+            for future in as_completed([pool.submit(_part, out, drawer.size, seed, part) for part in parts]):
                 yield future.result()
         except BrokenProcessPool:
-            raise UserError(
-                f"a process that drew streets was ended by the system, perhaps for want of memory; {out} keeps what is "
-                "there: run the same command again"
-            ) from None
+            raise UserError("a process that drew streets was ended by the system, perhaps for want of memory; "
+                            f"{out} keeps what is there: run the same command again") from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
