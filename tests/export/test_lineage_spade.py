@@ -21,7 +21,7 @@ CASES = {  # name: (net, (H, W), number of tensors)
     "full, hidden 128": (spade((1,) * 8, hidden=128, spectral=True), (64, 128), 234),
     "full, 35 channels": (spade(channels=35), (128, 64), 198),
     "full, 184 channels, normal": (spade(channels=184, spectral=True, upsampling="normal"), (64, 64), 234),
-    "full, instance norm": (spade(norm="instance"), (64, 128), None),
+    "full, instance norm": (spade(norm="instance"), (256, 256), None),
     "mobile": (spade(mobile=True), (64, 128), None),
     "mobile, hidden 12": (spade(mobile=True, hidden=12), (64, 128), None),
     "sub-mobile": (spade(SUB, mobile=True), (64, 128), None),
