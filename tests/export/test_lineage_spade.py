@@ -9,6 +9,7 @@ from published_spade_net import forward, spade, weights
 
 from ugc.core.encoding import encoding_of
 from ugc.core.errors import UserError
+from ugc.engine.given import like_original
 from ugc.export.lineage import import_generator, read_generator
 from ugc.export.saved import load_net
 from ugc.models.generator import FAMILIES
@@ -101,6 +102,15 @@ def test_an_original_is_our_original_without_spectral_norm(tmp_path):
     cls = FAMILIES["gaugan"]
     original = cls.original(cls.config_for((256, 512), base=8, in_channels=36))
     assert read_generator(tmp_path / "G.pth")[0].config == original.model_copy(update={"spectral": False})
+
+
+def test_a_supernet_like_an_imported_net(tmp_path):
+    """Takes its doublings and its norm, and not what only originals have: full gamma and beta, a hidden layer of 128."""
+    torch.save(weights(spade((8,) * 8, hidden=128, upsampling="normal")), tmp_path / "G.pth")
+    import_generator(tmp_path / "G.pth", tmp_path / "net", None, {"upsampling": "normal"})
+    fields = like_original(tmp_path / "net", None)
+    assert fields == {"base": 8, "data": {"size": [256, 256]}, "family": "gaugan",
+                      "generator": {"norm": "batch", "upsampling": "normal"}}
 
 
 def test_names_in_front_and_tables(tmp_path):
