@@ -121,7 +121,7 @@ def named(*names):
     ({**weights(global_generator()), **named("model1_1.1.weight")}, "LocalEnhancer, in which the head of the global"),
     (named("scale0_layer0.0.weight"), "multi-scale discriminator"),
     (named("discriminator_0.model0.0.weight"), "multi-scale discriminator"),
-    (named("fc.weight", "head_0.conv_0.weight", "head_0.norm_0.mlp_shared.0.weight"), "SPADE"),
+    (named("up_0.conv_0.weight", "up_0.norm_0.mlp_shared.0.weight"), "a part of a SPADE"),
     (named("model.1.weight", "model.7.filt", "model.12.conv_block.1.weight"), "CUT"),
     (named("model.10.conv_block.1.weight", "model.10.conv_block.12.weight"), "deep teacher of OMGD"),
     (named("model.model.0.weight", "model.model.1.model.1.weight", "model.model.1.model.3.conv_block.12.weight"), "OMGD"),

@@ -7,14 +7,17 @@ from pathlib import Path
 
 HELP = "save another repository's generator (latest_net_G.pth) as a net of this one"
 
-UNSAID = ("edges",)  # options for what no file says
+UNSAID = ("upsampling", "edges")  # options for what no file says
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a pix2pix ResNet, UNet or pix2pixHD generator: .pth, .safetensors")
+    parser.add_argument("file", metavar="FILE",
+                        help="a pix2pix ResNet, UNet, pix2pixHD or GauGAN generator: .pth, .safetensors")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the saved net goes")
     parser.add_argument("--size", metavar="HxW",
-                        help="that it was trained at (default 256x256; pix2pixHD 256x512; a UNet of 7 levels 128x128)")
+                        help="trained at (default 256x256; pix2pixHD and GauGAN 256x512; a UNet of 7 levels 128x128)")
+    parser.add_argument("--upsampling", choices=["more", "normal"],
+                        help="GauGAN: --num_upsampling_layers of its training, 6 or 5 doublings (default more)")
     parser.add_argument("--edges", choices=["yes", "no"],
                         help="whether the last channel of label maps is the edge map of instances (default yes)")
 

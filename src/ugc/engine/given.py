@@ -92,7 +92,7 @@ def like_original(folder: Path, family: str | None) -> dict[str, Any]:
     if family in (None, about["family"]):
         kind = FAMILIES[about["family"]]
         own = kind.Config()  # what a supernet has of its own: the original's differs, or is about the search space
-        free = {"in_channels", "out_channels", "base", "arch", "groups", "inserted_block"} | {
+        free = {"in_channels", "out_channels", "base", "arch", "groups", "inserted_block", "hidden"} | {
             key for key, value in kind.original(own).model_dump().items() if value != getattr(own, key)}
         generator = {key: value for key, value in config.model_dump(mode="json").items() if key not in free}
         fields |= {"family": about["family"], "generator": generator}

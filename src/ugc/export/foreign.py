@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-OURS = ("pix2pix ResNet and UNet generators of CycleGAN-and-pix2pix, GAN Compression and OMGD, and pix2pixHD's "
-        "GlobalGenerator, can be imported")
+OURS = ("pix2pix ResNet and UNet generators of CycleGAN-and-pix2pix, GAN Compression and OMGD, pix2pixHD's "
+        "GlobalGenerator, and SPADE's generator, can be imported")
 BESIDE = "; the generator is in the file with _G in its name"
 
 # The first pattern that is found in any name decides.
@@ -18,7 +18,7 @@ LOOKS = (
     (r"\.filt$", "a ResNet with anti-aliased sampling (CUT; its --no_antialias --no_antialias_up leaves that out)"),
     (r"conv_block\.([89]|\d\d)\.", "a deep teacher of OMGD, with expansion blocks"),
     (r"(^|\.)scale\d+_layer\d|discriminator_\d+\.", "a multi-scale discriminator" + BESIDE),
-    (r"\.mlp_(shared|gamma|beta)\.", "a SPADE (GauGAN) generator"),
+    (r"\.mlp_(shared|gamma|beta)\.", "a part of a SPADE (GauGAN) generator"),
     (r"lora_[AB]|(^|\.)(down_blocks|up_blocks|mid_block)\.", "a diffusion model"),
     (r"(^|\.)(synthesis|mapping)\.", "StyleGAN"),
     (r"(^|\.)layer[1-4]\.\d+\.conv\d\.", "a ResNet that classifies (torchvision's)"),

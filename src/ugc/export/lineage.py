@@ -21,13 +21,15 @@ from ugc.core.files import sha256
 from ugc.core.palettes import TABLES
 from ugc.export.foreign import OURS, looks_like
 from ugc.export.published import Published, Tensors, published
+from ugc.export.published_spade import published_spade
 from ugc.export.saved import save_net
 from ugc.export.untrusted import read_tensors
 from ugc.models.generator import FAMILIES, Generator
 from ugc.nn.cost import total, trace
 
 IDLE = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")  # of a norm that does not use them
-ROOTS = (re.compile(r"((?:.+?\.)?)model\.model\.1\.model\."), re.compile(r"((?:.+?\.)?)model\.\d+\.conv_block\.\d+\."))
+ROOTS = tuple(re.compile(r"((?:.+?\.)?)" + first) for first in (
+    r"model\.model\.1\.model\.", r"model\.\d+\.conv_block\.\d+\.", r"head_0\.norm_0\.mlp_shared\."))
 
 
 def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None,
@@ -85,22 +87,23 @@ def read_generator(path: Path, said: Mapping[str, str] = MappingProxyType({})) -
         UserError: no generator of a known family, or tensors that are missing, misshapen, unknown or not finite.
     """
     tensors = _of_one_net(path, read_tensors(path))
-    found = published(tensors)
+    found = published(tensors) or published_spade(tensors)
     if found is None:
         raise UserError(f"{path} holds no generator that can be imported: {looks_like(tensors)}; {OURS}")
     where = f"{path}, a {found.text}"
     found = found.answered(said, where)
+    tensors = dict(found.prepare(tensors, where))
     _named(where, "lacks", [part.weight for part in found.parts if part.weight not in tensors])
     flat = [part.weight for part in found.parts if tensors[part.weight].dim() != 4 or not tensors[part.weight].numel()]
     _named(where, "has no convolution's weight at", flat)
-    net = _without_weights(where, found, _norm(where, found, tensors), tensors)
+    net = _without_weights(where, found, tensors)
     net.load_state_dict(_renamed(where, found, tensors, net), assign=True)
     return net.eval(), found
 
 
 def _of_one_net(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of the one generator in a file, without what its names begin with: `module.`, `G.`, `state_dict.` .."""
-    roots = dict.fromkeys(match[1] for name in tensors for match in [ROOTS[0].match(name) or ROOTS[1].match(name)] if match)
+    roots = dict.fromkeys(match[1] for name in tensors for match in [_begins(name)] if match)
     if len(roots) > 1:
         raise UserError(f"{path} holds {len(roots)} generators ({', '.join(root.rstrip('.') or '-' for root in roots)}); "
                         f"save the one that you want in a file of its own")
@@ -108,10 +111,14 @@ def _of_one_net(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(root): tensor for name, tensor in tensors.items() if name.startswith(root)}
 
 
+def _begins(name: str) -> re.Match[str] | None:
+    return next((match for root in ROOTS if (match := root.match(name))), None)
+
+
 def _norm(where: str, found: Published, tensors: Tensors) -> str:
     """`batch` or `instance`: batch norm has weights; beside instance norm the convolutions have biases."""
     # Separable convolutions have biases whatever the norm is.
-    normed = [part for part in found.parts if part.norm and not part.our_conv.endswith("pointwise")]
+    normed = [part for part in found.parts if part.normed and not part.our_conv.endswith("pointwise")]
     if any(f"{part.norm}.weight" in tensors for part in normed):
         return "batch"
     if any(f"{part.conv}.bias" in tensors for part in normed):
@@ -120,11 +127,13 @@ def _norm(where: str, found: Published, tensors: Tensors) -> str:
                     f"of --norm none cannot be imported")
 
 
-def _without_weights(where: str, found: Published, norm: str, tensors: Tensors) -> Generator:
+def _without_weights(where: str, found: Published, tensors: Tensors) -> Generator:
     """Our net of the shapes that the file has, on the meta device."""
     family = FAMILIES[found.family]
     said = {key: value for key, value in found.unsaid.items() if key in family.Config.model_fields}
-    config = family.Config.parse({**found.fields(tensors, where), **said, "norm": norm}, where)
+    fields = found.fields(tensors, where)
+    norm = fields.get("norm") or _norm(where, found, tensors)
+    config = family.Config.parse({**fields, **said, "norm": norm}, where)
     with torch.device("meta"):
         net = family(config)
         return family(config.model_copy(update={"arch": net.space.largest.text})) if config.arch else net
@@ -139,9 +148,9 @@ def _renamed(where: str, found: Published, tensors: Tensors, net: Generator) -> 
     wanted = {name: tuple(t.shape) for name, t in net.state_dict().items()}
     theirs = {ours: name for part in found.parts for ours, name in part.names() if ours in wanted}
     used = {name: wanted[ours] for ours, name in theirs.items()}
-    spare = {f"{part.conv}.bias" for part in found.parts if part.norm}
+    spare = {f"{part.conv}.bias" for part in found.parts if part.normed}
     into_mean = {f"{part.conv}.bias": f"{part.our_norm}.running_mean" for part in found.parts
-                 if part.norm and f"{part.conv}.bias" in tensors and f"{part.our_conv}.bias" not in wanted}
+                 if part.normed and f"{part.conv}.bias" in tensors and f"{part.our_conv}.bias" not in wanted}
     used |= {name: wanted[mean] for name, mean in into_mean.items()}
     _named(where, "lacks", [name for name in used if name not in tensors and name not in spare])
     _named(where, "has tensors that such a net has not:", [n for n in tensors if n not in used and not IDLE.fullmatch(n)])

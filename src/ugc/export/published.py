@@ -28,12 +28,21 @@ BLOCK = re.compile(r"model\.(\d{1,3})\.conv_block\.")
 
 @dataclass(frozen=True)
 class Part:
-    """A convolution and, where one follows, its norm: their names in the file and, as `our_..`, in our net."""
+    """A convolution and, where one follows, its norm: their names in the file and, as `our_..`, in our net.
+
+    apart: the norm is listed beside the convolution, but does not follow it.
+    """
 
     conv: str
     our_conv: str
     norm: str = ""
     our_norm: str = ""
+    apart: bool = False
+
+    @property
+    def normed(self) -> bool:
+        """Whether a norm takes what this convolution gives."""
+        return bool(self.norm) and not self.apart
 
     @property
     def weight(self) -> str:
@@ -53,9 +62,10 @@ class Published:
 
     Attributes:
         text: what it is, for people.
-        fields: of its config, all but norm, from the shapes of (tensors, where), when every convolution is there; UserError
-            for a width that our family cannot have.
-        size: (H, W) that it was most likely trained at.
+        fields: of its config, from the shapes of (tensors, where), when every convolution is there; UserError for a width
+            that our family cannot have. Without `norm` where that is to be seen from the norms that follow convolutions.
+        size: (H, W) that it was most likely trained at; `sizes`: by an answer to what is unsaid.
+        prepare: (tensors, where) -> the tensors of a net as ours is built; UserError where none can be made.
         unsaid: what no file says, by the option that does, and what is taken: `edges` (yes or no: the last of one-hot
             input channels is the edge map of the instances), or a field of the config. Nets of pictures have no `edges`.
     """
@@ -66,12 +76,15 @@ class Published:
     fields: Callable[[Tensors, str], dict[str, Any]]
     size: tuple[int, int] = (256, 256)
     unsaid: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    prepare: Callable[[Tensors, str], Tensors] = lambda tensors, where: tensors
 
     def answered(self, said: Mapping[str, str], where: str) -> Published:
         """With `unsaid` as the user says; UserError for an option that this file leaves no room for."""
         for option in said.keys() - self.unsaid.keys():
             raise UserError(f"--{option} {said[option]} means nothing for {where}; leave it out")
-        return replace(self, unsaid={**self.unsaid, **said})
+        size = next((self.sizes[answer] for answer in said.values() if answer in self.sizes), self.size)
+        return replace(self, unsaid={**self.unsaid, **said}, size=size)
 
 
 def published(tensors: Tensors) -> Published | None:
@@ -117,7 +130,7 @@ def _residual(tensors: Tensors, downs: int, blocks: int) -> Published:
             own = {"groups": groups}
             widths[3:3] = [(f"mid{group_of(i, blocks, groups)}", conv, 0, 4) for i, conv in enumerate(insides)]
         return {"in_channels": t["model.1.weight"].shape[1], "out_channels": t[parts[-1].weight].shape[0], "blocks": blocks,
-                "body_block": "separable" if separable else "plain", **own, **_pinned(t, where, widths)}
+                "body_block": "separable" if separable else "plain", **own, **pinned(t, where, widths)}
 
     body = f"{blocks} {'separable' if separable else 'full'} blocks"
     if downs == 2:
@@ -143,7 +156,7 @@ def _unet(tensors: Tensors) -> Published:
     def fields(t: Tensors, where: str) -> dict[str, Any]:
         groups = [(f"w{times}", part.conv, 0, times) for part, times in zip(parts[:top], (1, 2, 4, 8))]
         return {"in_channels": t[parts[0].weight].shape[1], "out_channels": t[parts[top].weight].shape[1],
-                "levels": top, **_pinned(t, where, groups)}
+                "levels": top, **pinned(t, where, groups)}
 
     return Published("pix2pix-unet", f"UNet of {top} levels", parts, fields, (1 << top, 1 << top))
 
@@ -161,7 +174,7 @@ def _levels(tensors: Tensors) -> Iterator[Part]:
     yield from (*ups, Part(f"{at}.3", f"up.{level}", f"{at}.4", f"norms.up{level}"))
 
 
-def _pinned(tensors: Tensors, where: str, choices: list[tuple[str, str, int, int]]) -> dict[str, Any]:
+def pinned(tensors: Tensors, where: str, choices: list[tuple[str, str, int, int]]) -> dict[str, Any]:
     """The fields of a net of the file's widths, with nothing inserted.
 
     Args:
