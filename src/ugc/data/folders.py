@@ -120,8 +120,9 @@ def divided(root: Path, layout: Layout, config: DataConfig, seed: int,
     train, alone_targets = splits["train"]
     pairs = [record for record in train if record.target is not None]
     if not pairs and targets:
+        names = "a photo of the name of each label map" if layout.labels else "names such as 0001.png on both sides"
         raise UserError(f"{root} has no pair: {len(train)} source(s) and {alone_targets} target(s) in {layout.text}, "
-                        f"and none share a stem (expected names such as 0001.png on both sides){ALONE}")
+                        f"and none share a stem (expected {names}){ALONE}")
     name, test = _held_out(splits, "pairs")
     kind = "pairs" if name or pairs else "sources"
     if not name and not targets:
