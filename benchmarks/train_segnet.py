@@ -22,6 +22,7 @@ from ugc.core.clock import Clock
 from ugc.core.files import atomic, home, sha256
 from ugc.core.images import Array, to_unit
 from ugc.core.log import progress, say
+from ugc.core.palettes import IGNORED
 from ugc.data.street_render import renderer
 from ugc.metrics.segmentation import confusion, numbers
 from ugc.metrics.segnet_streets import IDS, make
@@ -78,8 +79,9 @@ def train(data: Array, steps: int) -> SegNet:
     torch.manual_seed(SEED)
     one = make()
     net = one.net.to(memory_format=torch.channels_last).train()
-    counts = torch.bincount(one.truth(torch.from_numpy(data[..., 3])).flatten().int(), minlength=len(IDS)).double()
-    weights = (counts / counts.sum()).pow(-0.3).float()
+    truth = one.truth(torch.from_numpy(data[..., 3]))
+    counts = torch.stack([(truth == k).sum() for k in range(one.classes)])
+    weights = (counts / counts.sum()).pow(-0.3)
     weights /= weights.mean()
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.05)
@@ -87,7 +89,7 @@ def train(data: Array, steps: int) -> SegNet:
         for photos, labels in batches(data, steps):
             with torch.autocast("cpu", torch.bfloat16):
                 scores = net(photos.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(scores.float(), one.truth(labels).long(), weights)
+            loss = F.cross_entropy(scores.float(), one.truth(labels).long(), weights, ignore_index=IGNORED)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

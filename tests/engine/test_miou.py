@@ -198,7 +198,7 @@ def test_who_judges_which_data(toy, tmp_path):
 
 
 def test_through_the_command_line(toy, ugc, tmp_path):
-    """A folder of label maps, a segmenter plugged in for it, and the photos themselves as answers: they reach the ceiling."""
+    """A folder of label maps, a segmenter plugged in for it, the photos themselves as answers: they reach the ceiling."""
     data = tmp_path / "mytown"
     for split, count in (("train", 4), ("test", 3)):
         ids = maps(count, 32, seed=count)
