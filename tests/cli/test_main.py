@@ -20,7 +20,7 @@ from ugc.models.generator import FAMILIES
 from ugc.recipes.table import TABLE
 
 PUBLISHED = {  # DESIGN section 2: macs_paper in G, params in M, base 64 at 256x256
-    "pix2pix-resnet": (56.80, 11.38), "pix2pix-unet": (18.14, 54.41)}
+    "pix2pix-resnet": (56.80, 11.38), "pix2pix-unet": (18.14, 54.41), "pix2pixhd": (68.88, 182.44)}
 
 
 def files_of(folder):

@@ -53,6 +53,10 @@ class Registry(Generic[T]):
             raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._things)}")
         return self._things[name]
 
+    def name_of(self, thing: T) -> str:
+        """What a registered thing is called."""
+        return next(name for name, other in self._things.items() if other is thing)
+
     def __contains__(self, name: object) -> bool:
         self._scan()
         return name in self._things

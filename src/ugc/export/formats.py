@@ -96,12 +96,12 @@ class PictureNet(nn.Module):
         return narrowed(self.net(x)[:, :, :height, :width])
 
     def _reflected(self, side: int, device: torch.device) -> Tensor:
-        """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, up to a multiple of the stride, at least 8.
+        """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, up to a multiple of the stride that the net can take.
 
         By arithmetic on the side, so that a graph holds it for every side, one of 1 and pads beyond the side too.
         """
         stride = self.net.stride
-        padded = stride * torch.sym_max((side + stride - 1) // stride, -(-8 // stride))
+        padded = stride * torch.sym_max((side + stride - 1) // stride, self.net.least // stride)
         period = torch.full((1,), torch.sym_max(2 * (side - 1), 1), dtype=torch.int64, device=device)
         i = torch.arange(padded, device=device) % period
         return torch.minimum(i, 2 * (side - 1) - i)

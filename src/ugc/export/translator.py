@@ -51,7 +51,7 @@ class Translator:
         The picture is padded by reflection to what the net needs, and cropped back.
         """
         height, width = array.shape[:2]
-        least, step = max(self.net.stride, 8), self.net.stride
+        least, step = self.net.least, self.net.stride
         tall, wide = (max(least, -(-side // step) * step) for side in (height, width))
         source = as_channels(array, self.net.config.in_channels)
         padded = np.pad(source, ((0, tall - height), (0, wide - width), (0, 0)), mode="reflect")  # a side of 1 is repeated

@@ -105,7 +105,12 @@ class Generator(nn.Module):
     @property
     @abstractmethod
     def stride(self) -> int:
-        """What H and W must be multiples of; also the least size."""
+        """What H and W must be multiples of."""
+
+    @property
+    def least(self) -> int:
+        """The least H and W, a multiple of the stride from 8 on."""
+        return -(-8 // self.stride) * self.stride
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -125,9 +130,9 @@ class Generator(nn.Module):
 
     def check_size(self, size: tuple[int, int]) -> None:
         """UserError unless the net can run on images of `size` (H, W)."""
-        if size[0] % self.stride or size[1] % self.stride or min(size) < max(self.stride, 8):
+        if size[0] % self.stride or size[1] % self.stride or min(size) < self.least:
             raise UserError(f"size {size[0]}x{size[1]}: this net needs height and width that are multiples of "
-                            f"{self.stride} and at least {max(self.stride, 8)}; choose another --size")
+                            f"{self.stride} and at least {self.least}; choose another --size")
 
     def init(self, generator: torch.Generator) -> Self:
         """Fill the weights as the papers do: convolutions N(0, 0.02), biases 0, norms N(1, 0.02)."""
