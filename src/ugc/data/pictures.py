@@ -52,7 +52,7 @@ def picture_info(path: Path) -> Info:
         UserError: not a picture, or of a kind that is not read (floating point, CMYK TIFF of 8 bits and the like).
     """
     try:
-        with _opened(path) as image:
+        with opened(path) as image:
             info = _info(path, image)
     except (UserError, MemoryError):
         raise
@@ -78,22 +78,29 @@ def read_picture(path: Path) -> Array:
         UserError: truncated, not a picture, or of a kind that is not read.
     """
     info = picture_info(path)
-    try:
+    with readable(path):
         if info.deep:
             return _read_deep(path)
-        with _opened(path) as image:
+        with opened(path) as image:
             upright = ImageOps.exif_transpose(image)
             array = np.asarray(upright if upright.mode.startswith("I;16") else upright.convert(_plain_mode(upright)))
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:
-        raise _unreadable(path, error) from None
     array = array.astype(np.uint16) if array.dtype.kind == "u" and array.dtype.itemsize == 2 else array
     return array if array.ndim == 3 else array[:, :, None]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def readable(path: Path) -> Iterator[None]:
+    """Whatever fails while the pixels of `path` are read ends in a sentence."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
     """Not by name: Pillow would map the file into memory, and then reads turned grey TIFFs with their sides swapped."""
     with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
         yield image
@@ -207,7 +214,7 @@ def _read_deep(path: Path) -> Array:
             array, turn = series.asarray().transpose(order), tag.value if tag else 1
     else:
         array = _extra(path, "imagecodecs").png_decode(path.read_bytes())
-        with _opened(path) as image:
+        with opened(path) as image:
             turn = image.getexif().get(ORIENTATION, 1)
     array = array if array.ndim == 3 else array[:, :, None]
     return np.ascontiguousarray(_upright(array, int(turn)))
