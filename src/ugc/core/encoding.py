@@ -38,6 +38,10 @@ class Encoding(Config):
         """For people, in the plural."""
         return f"pictures of {self.channels} channel{'s' if self.channels != 1 else ''}"
 
+    def same(self, other: Encoding) -> bool:
+        """Whether what one takes the other does, too. How people see it does not matter."""
+        return self.model_dump(exclude={"palette"}) == other.model_dump(exclude={"palette"})
+
     def encode(self, stored: Array | Tensor) -> Tensor:
         """Stored [N, H, W, c] -> float32 [N, channels, H, W] on the array's device."""
         return to_unit(stored)

@@ -106,11 +106,13 @@ def settings(asked: Asked, answers: list[Answers]) -> tuple[DataConfig, int]:
     if not base:
         base["size"] = text_of(answers[0].size)
         directions = [one.direction for one in answers if one.direction]
-        channels = [one.channels for one in answers if one.channels]
+        nets = [one for one in answers if one.source]
         if directions:
             base["direction"] = directions[0]
-        if channels:
-            base["source_channels"], base["target_channels"] = channels[0]
+        if nets:
+            base["target_channels"] = nets[0].colours
+            if nets[0].source and nets[0].source.kind == "picture":
+                base["source_channels"] = nets[0].source.channels
     base |= {key: value for key, value in asked.fields.items() if value is not None and key != "seed"}
     if asked.fields.get("seed") is not None:
         seed = asked.fields["seed"]

@@ -25,8 +25,8 @@ EXAMPLE = (2, 37, 45)  # N, H, W to trace with, beyond what is padded: a batch o
 class Onnx(Format):
     """The inputs of the wrapped net by name -> `image_out` [N, C', H, W] float32 in [0, 1].
 
-    Maps of ids are int32 without an axis of channels: `np.asarray(pil, np.int32)[None]`, and in a browser an Int32Array, where
-    int64 would want BigInts.
+    Maps of ids are int32 without an axis of channels: `np.asarray(pil, np.int32)[None]`, and in a browser an Int32Array
+    (int64 would want BigInts).
     """
 
     suffix = ".onnx"

@@ -1,7 +1,7 @@
 """A generator as a file of another runtime holds it: sources of any size in, pictures of that size in [0, 1] out.
 
-Pictures come in as [0, 1], label maps as ids or one-hot. Sides are padded at their end, by reflection, to what the net takes,
-and the answer is cropped back. A map's edges are made before it is padded, so the padding adds none.
+Pictures come in as [0, 1], label maps as ids or one-hot. Sides are padded at their end, by reflection, to what the net
+takes, and the answer is cropped back. A map's edges are made before it is padded, so the padding adds none.
 """
 
 from __future__ import annotations
