@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from ugc.methods.method import METHODS, Method, Setting
 from ugc.methods.objective import ObjectiveConfig
 from ugc.models.discriminators import PatchConfig
 from ugc.models.generator import FAMILIES
+from ugc.nn.backbones import Backbone
 from ugc.training.player import OptimiserConfig
 
 SIZE = (32, 32)
@@ -31,7 +33,7 @@ torch.set_num_threads(1)  # nets this small only wait for each other's threads
 
 def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[str, Any] | None = None,
                  distillation: dict[str, Any] | None = None, patch: dict[str, Any] | None = None,
-                 **config: Any) -> Setting:
+                 optimiser: dict[str, Any] | None = None, **config: Any) -> Setting:
     """base 8, 32x32, one channel to one, no backbone; ResNets have 3 blocks in the body."""
     cls = FAMILIES[family]
     fields = {"base": 8, "in_channels": 1, "out_channels": 1, **config}
@@ -39,9 +41,11 @@ def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[
         fields.setdefault("blocks", 3)
     return Setting(
         family=cls, config=cls.config_for(SIZE, **fields),
-        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, SIZE), size=SIZE, seed=seed,
-        device=Device(torch.device("cpu"), "fp32"), objective=ObjectiveConfig(**(objective or {})),
-        optimiser=OptimiserConfig(), distillation=DistillationConfig(backbone="none", **(distillation or {"l1": 3.0})))
+        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, SIZE, cls.judge), size=SIZE, seed=seed,
+        device=Device(torch.device("cpu"), "fp32"),
+        objective=ObjectiveConfig(**(objective or {})).resolved(cls.objective),
+        optimiser=OptimiserConfig(**(optimiser or {})),
+        distillation=DistillationConfig(backbone="none", **(distillation or {"l1": 3.0})))
 
 
 def make_method(name: str = "ugc", options: dict[str, Any] | None = None, **setting: Any) -> Method:
@@ -73,6 +77,31 @@ def _method_of() -> Callable[..., Method]:
 @pytest.fixture(name="batch_of", scope="session")
 def _batch_of() -> Callable[..., Batch]:
     return make_batch
+
+
+class Eyes(Backbone):
+    """A backbone of two taps, 4 and 6 channels, of fixed weights; in the images' precision."""
+
+    name = "eyes"
+    perceptual = (0.5, 2.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = [torch.linspace(-1, 1, 108).sin().view(4, 3, 3, 3), torch.linspace(-2, 1, 216).cos().view(6, 4, 3, 3)]
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        maps = [images]
+        for weight in self.weights:
+            maps.append(F.leaky_relu(F.conv2d(maps[-1], weight.to(images), stride=2, padding=1), 0.1))
+        return maps[1:]
+
+
+@pytest.fixture
+def eyes(monkeypatch: pytest.MonkeyPatch) -> Backbone:
+    """What sees for the perceptual term of L_sup in this test, whichever backbone is asked for."""
+    backbone = Eyes()
+    monkeypatch.setattr("ugc.methods.objective.load_backbone", lambda name, device: backbone)
+    return backbone
 
 
 @pytest.fixture

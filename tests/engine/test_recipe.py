@@ -7,6 +7,7 @@ import pytest
 from ugc.core.errors import UserError
 from ugc.engine.job import check_same
 from ugc.engine.recipe import Recipe, flat
+from ugc.models.pix2pix_resnet import Pix2pixResNet
 
 
 def recipe(**fields):
@@ -21,6 +22,36 @@ def test_resolved_spells_out_device_precision_options_and_budget():
     assert recipe(family="pix2pix-unet", device="cpu").resolved().budget == "15x"
     assert recipe(budget="macs=1.5G", device="cpu").resolved().budget == "macs=1.5G"
     assert recipe(method="original", device="cpu").resolved().options == {}
+
+
+def test_resolved_spells_out_the_familys_discriminator_and_objective(monkeypatch):
+    found = recipe(base=16, device="cpu").resolved()
+    assert found.patch.model_dump() == {"ndf": 32, "strided": 2, "scales": 1, "padding": 1, "spectral": False,
+                                        "norm": "instance"}
+    assert found.objective.model_dump() == {
+        "gan": "hinge", "lambda_gan": 1.0, "lambda_recon": 100.0, "lambda_features": 0.0, "lambda_perceptual": 0.0,
+        "d_factor": 0.5, "scales": "mean", "backbone": "none"}
+    monkeypatch.setattr(Pix2pixResNet, "judge", {"scales": 2, "padding": 2})
+    monkeypatch.setattr(Pix2pixResNet, "objective", {"gan": "lsgan", "scales": "sum", "lambda_recon": 0.0,
+                                                     "lambda_features": 10.0, "lambda_perceptual": 10.0})
+    heir = recipe(base=16, device="cpu", patch={"padding": 1}, objective={"lambda_recon": 1.0}).resolved()
+    assert (heir.patch.scales, heir.patch.padding, heir.patch.ndf) == (2, 1, 16)
+    assert (heir.objective.gan, heir.objective.lambda_recon, heir.objective.d_factor) == ("lsgan", 1.0, 0.5)
+    assert heir.objective.backbone in ("vgg19", "lite0") and heir.resolved() == heir
+    setting = recipe(base=16, device="cpu").setting((3, 3))
+    assert (setting.patch.scales, setting.objective.scales) == (2, "sum")
+
+
+def test_a_run_from_before_families_had_objectives_goes_on(tmp_path):
+    """Its recipe.json leaves fields out or open; read, it says what the family says."""
+    one = recipe(device="cpu").resolved()
+    data = one.model_dump(mode="json")
+    data["patch"] = {"ndf": None, "strided": None, "norm": "instance"}
+    data["objective"] = {"gan": "hinge", "lambda_gan": 1.0, "lambda_recon": 100.0}
+    del data["optimiser"]["ttur"]
+    (tmp_path / "recipe.json").write_text(json.dumps(data))
+    (tmp_path / "labels.txt").write_text("")
+    check_same(one, tmp_path)
 
 
 def test_auto_is_never_what_recipe_json_keeps():
@@ -49,6 +80,7 @@ def test_resolving_twice_and_reading_back_change_nothing():
     ({"data": {"path": "x", "size": 64, "load": 32}}, ("load 32x32", "64x64")),
     ({"precision": "int8"}, ("precision", "int8")),
     ({"distillation": {"backbone": "vgg19"}}, ("backbone", "'vgg16'")),
+    ({"objective": {"backbone": "vgg16"}}, ("objective.backbone", "'vgg19'")),
     ({"batch": 0}, ("batch", "0")), ({"base": 0}, ("base", "0")), ({"seed": -1}, ("seed", "-1")),
 ])
 def test_what_is_wrong_is_named_in_one_sentence(fields, words):
@@ -62,7 +94,8 @@ def test_what_is_wrong_is_named_in_one_sentence(fields, words):
 @pytest.mark.parametrize("fields", [
     {"optimiser": {"schedule": "cosine"}}, {"optimiser": {"lr": -1.0}}, {"search": {"population": 0}},
     {"search": {"generations": -1}}, {"options": {"every": 0}}, {"options": {"decay": 1.5}},
-    {"objective": {"gan": "wgan"}}, {"device": "tpu"}], ids=str)
+    {"objective": {"gan": "wgan"}}, {"objective": {"lambda_gan": 0, "lambda_recon": 0}},
+    {"objective": {"lambda_perceptual": 1, "backbone": "none"}}, {"patch": {"scales": 5}}, {"device": "tpu"}], ids=str)
 def test_values_that_no_run_can_use_are_refused_before_it_starts(fields):
     with pytest.raises(UserError):
         recipe(**fields).resolved()

@@ -4,28 +4,39 @@ Written from the papers and from the order of modules in the published code. Ten
 them: by the place of their module in the list.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 
 
 def resnet(norm="instance", blocks=9, dropout=None, separable=False, widths=(4, 8, 16), mids=None, ups=(8, 4),
-           channels=(3, 3)):
-    """dropout: its rate, where the repository puts the module in (0 in GAN Compression), else None."""
-    bias = norm == "instance"
+           channels=(3, 3), bias=None):
+    """dropout: its rate, where the repository puts the module in (0 in GAN Compression), else None.
+
+    pix2pixHD's GlobalGenerator is the same with more widths, and its convolutions have a `bias` whatever the norm is.
+    """
+    bias = norm == "instance" if bias is None else bias
 
     def conv3(a, b):
         return ("separable", a, b) if separable else ("conv", a, b, 3, 1, 0, bias)
 
-    c0, c1, c2 = widths
-    layers = [("pad", 3), ("conv", channels[0], c0, 7, 1, 0, bias), (norm, c0), ("relu",),
-              ("conv", c0, c1, 3, 2, 1, bias), (norm, c1), ("relu",), ("conv", c1, c2, 3, 2, 1, bias), (norm, c2), ("relu",)]
-    for mid in mids or [c2] * blocks:
+    layers, trunk = [("pad", 3), ("conv", channels[0], widths[0], 7, 1, 0, bias), (norm, widths[0]), ("relu",)], widths[-1]
+    for a, b in pairwise(widths):
+        layers += [("conv", a, b, 3, 2, 1, bias), (norm, b), ("relu",)]
+    for mid in mids or [trunk] * blocks:
         drop = [] if dropout is None else [("dropout",)]
-        layers.append(("block", [("pad", 1), conv3(c2, mid), (norm, mid), ("relu",), *drop,
-                                 ("pad", 1), conv3(mid, c2), (norm, c2)]))
-    for a, b in ((c2, ups[0]), ups):
+        layers.append(("block", [("pad", 1), conv3(trunk, mid), (norm, mid), ("relu",), *drop,
+                                 ("pad", 1), conv3(mid, trunk), (norm, trunk)]))
+    for a, b in pairwise((trunk, *ups)):
         layers += [("up", a, b, 3, 1, bias), (norm, b), ("relu",)]
-    return "model", [*layers, ("pad", 3), ("conv", ups[1], channels[1], 7, 1, 0, True), ("tanh",)]
+    return "model", [*layers, ("pad", 3), ("conv", [trunk, *ups][-1], channels[1], 7, 1, 0, True), ("tanh",)]
+
+
+def global_generator(norm="instance", downs=4, base=2, channels=(36, 3), **others):
+    """pix2pixHD's, of any number of down-samplings."""
+    widths = [base << i for i in range(downs + 1)]
+    return resnet(norm, widths=widths, ups=widths[-2::-1], channels=channels, bias=True, **others)
 
 
 def unet(norm="batch", levels=7, dropout=None, base=2, channels=(3, 3), widths=None):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published_nets import forward, resnet, unet, weights
+from published_nets import forward, global_generator, resnet, unet, weights
 from safetensors.torch import save_file
 
 import ugc as package
+from ugc.core.encoding import encoding_of
 from ugc.export.formats import describe
 from ugc.export.lineage import import_generator, read_generator
 from ugc.export.saved import load_net
@@ -22,8 +23,18 @@ def pictures(side, channels=3, n=2):
     return torch.empty(n, channels, side, side).uniform_(-1, 1, generator=torch.Generator().manual_seed(5))
 
 
+def sources(about, side, n=2):
+    """What a net takes: pictures, or random label maps and edges, one-hot."""
+    encoding = encoding_of(about["source"], 3)
+    if encoding.kind == "picture":
+        return pictures(side, encoding.channels, n)
+    rng = np.random.default_rng(5)
+    maps = np.stack([rng.integers(0, most, (n, side, side), np.uint8) for most in (encoding.classes, 2)], -1)
+    return encoding.encode(maps[..., : encoding.stored])
+
+
 def side_of(net):
-    return 32 if net[0] == "model" else 2 ** (1 + str(net).count("skip"))
+    return max(32, 2 << sum(kind == "up" for kind, *_ in net[1])) if net[0] == "model" else 2 ** (1 + str(net).count("skip"))
 
 
 # ---- what is done to files ----
@@ -93,6 +104,13 @@ CASES = {  # name: (net, what was done to the file)
     "state_dict": (resnet(), in_table("state_dict")),
     "a training state": (resnet(), a_training_state),
     "tables in tables": (unet(levels=5), in_table("model", "netG")),
+    "pix2pixHD": (global_generator(), as_it_is),
+    "pix2pixHD, batch": (global_generator("batch"), as_it_is),
+    "pix2pixHD, old statistics": (global_generator(), of_old_torch(global_generator())),
+    "pix2pixHD, 3 downs": (global_generator(downs=3, blocks=4), prefixed("module.")),
+    "pix2pixHD, 1 down": (global_generator("batch", downs=1, blocks=2), in_table("model", "netG")),
+    "pix2pixHD, 6 downs": (global_generator(downs=6, blocks=1, base=1), as_it_is),
+    "pix2pixHD of pictures": (global_generator(channels=(3, 1)), as_it_is),
     "unet 128": (unet(), as_it_is),
     "unet 128, dropout": (unet(dropout=0.5), as_it_is),
     "unet 256": (unet(levels=8, base=1), as_it_is),
@@ -113,13 +131,16 @@ def test_it_draws_what_the_published_net_draws(tmp_path, case):
     ours, about = load_net(tmp_path / "net")
     if case == "halves":
         w = {name: t.half().float() for name, t in w.items()}
-    x = pictures(side_of(net), ours.config.in_channels)
+    x = sources(about, side_of(net))
     with torch.no_grad():
         wanted, got = forward(w, net, x), ours(x)
     assert 0.05 < wanted.std() < 0.9 and wanted.std(0).mean() > 0.02  # neither flat nor saturated, nor blind to its input
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
     assert about["params"] == sum(p.numel() for p in ours.parameters())
-    theirs = sum(t.numel() for name, t in w.items() if not name.endswith(("running_mean", "running_var", "tracked")))
+    dropped = ("running_mean", "running_var", "tracked")
+    if "HD" in case and ours.config.norm == "batch":  # its convolutions have a bias there, too; it goes into the mean
+        dropped += tuple(name.replace("weight", "bias") for name, t in w.items() if t.dim() == 4 and name not in list(w)[-2:])
+    theirs = sum(t.numel() for name, t in w.items() if not name.endswith(dropped))
     assert about["params"] == theirs
 
 
@@ -165,6 +186,8 @@ def test_the_file_format_of_old_torch(tmp_path):
     ("sub-mobile", {"body_block": "separable", "groups": 3,
                     "arch": "stem=3,down1=5,down2=3,mid1=2,mid2=5,mid3=1,up1=3,up2=5,d.down1=0,d.down2=0,d.up1=0,d.up2=0"}),
     ("sub-mobile, legacy", {"groups": 9}),
+    ("pix2pixHD", {"downs": 4, "blocks": 9, "body_block": "plain", "norm": "instance", "base": 2, "in_channels": 36}),
+    ("pix2pixHD, 1 down", {"downs": 1, "blocks": 2, "norm": "batch"}),
     ("unet 128", {"levels": 7, "norm": "batch", "base": 2, "arch": ""}),
     ("unet, instance", {"levels": 7, "norm": "instance"})])
 def test_what_is_recognised(tmp_path, case, fields):
@@ -175,13 +198,14 @@ def test_what_is_recognised(tmp_path, case, fields):
 
 @pytest.mark.parametrize("family, net, size", [
     ("pix2pix-resnet", resnet(widths=(64, 128, 256), ups=(128, 64)), 256),
-    ("pix2pix-unet", unet(levels=8, base=64), 256)])
+    ("pix2pix-unet", unet(levels=8, base=64), 256), ("pix2pixhd", global_generator(base=64, blocks=1), 256)])
 def test_an_original_of_the_papers_size_is_our_original(tmp_path, family, net, size):
     """The same config, so the same cost, as what `ugc show` prints and a run trains."""
     torch.save({name: t.half() for name, t in weights(net).items() if not name.endswith("tracked")}, tmp_path / "G.pth")
     ours, _ = read_generator(tmp_path / "G.pth")
     cls = FAMILIES[family]
-    assert ours.config == cls.original(cls.config_for((size, size), base=64))
+    fields = {"in_channels": 36, "blocks": 1} if family == "pix2pixhd" else {}
+    assert ours.config == cls.original(cls.config_for((size, size), base=64, **fields))
 
 
 @pytest.mark.parametrize("numbers, macs_paper, macs, params", [
@@ -205,6 +229,47 @@ def test_an_unet_was_trained_at_the_size_that_it_halves(tmp_path):
         torch.save(weights(unet(levels=levels, base=1)), tmp_path / "G.pth")
         import_generator(tmp_path / "G.pth", tmp_path / f"net{levels}")
         assert load_net(tmp_path / f"net{levels}")[1]["size"] == [side, side]
+
+
+# ---- what no file says ----
+
+@pytest.mark.parametrize("channels, words, source", [
+    (36, (), {"kind": "labels", "classes": 35, "edges": True, "palette": "cityscapes", "unknown": False, "channels": 36}),
+    (36, ("--edges", "no"), {"kind": "labels", "classes": 36, "edges": False, "palette": "distinct", "unknown": False,
+                             "channels": 36}),
+    (35, ("--edges", "no"), {"kind": "labels", "classes": 35, "edges": False, "palette": "cityscapes", "unknown": False,
+                             "channels": 35}),
+    (4, ("--edges", "yes"), {"kind": "labels", "classes": 3, "edges": True, "palette": "distinct", "unknown": False,
+                             "channels": 4}),
+    (3, (), {"kind": "picture", "channels": 3})])
+def test_the_edge_map_is_said(tmp_path, ugc, channels, words, source):
+    """And whatever is taken for granted is said aloud."""
+    torch.save(weights(global_generator(channels=(channels, 3), blocks=1)), tmp_path / "G.pth")
+    told = ugc("import", tmp_path / "G.pth", "--out", tmp_path / "net", *words)
+    assert told.code == 0, told.err
+    about = json.loads((tmp_path / "net/config.json").read_text())
+    assert about["source"] == source and about["size"] == [256, 512]
+    assert encoding_of(about["source"], 3).channels == about["config"]["in_channels"] == channels
+    said = told.out + told.err
+    assert ("--edges yes was taken; no file says it" in said) == (channels > 3 and not words)
+    if source["kind"] == "labels":
+        assert f"{source['classes']} classes, one-hot, and {'' if source['edges'] else 'no '}edge map" in said
+    else:
+        assert "edge map" not in said and "one-hot" not in said
+
+
+@pytest.mark.parametrize("net, words, expected", [
+    (resnet(blocks=6), ("--edges", "no"), "--edges no means nothing for {}, a ResNet of 6 full blocks"),
+    (unet(levels=5), ("--edges", "yes"), "--edges yes means nothing for {}, a UNet of 5 levels"),
+    (global_generator(channels=(3, 3)), ("--edges", "no"), "--edges no means nothing for {}, a pix2pixHD GlobalGenerator"),
+    (global_generator(channels=(300, 3)), (), "as label maps: classes: input should be less than or equal to 256, got 299"),
+    (global_generator(), ("--edges", "maybe"), "--edges: invalid choice: 'maybe'"),
+    (global_generator(), ("--size", 24), "multiples of 16 and at least 32")])
+def test_what_the_file_leaves_no_room_for(tmp_path, ugc, net, words, expected):
+    torch.save(weights(net), tmp_path / "G.pth")
+    told = ugc("import", tmp_path / "G.pth", "--out", tmp_path / "net", *words)
+    assert told.code == 2 and expected.format(tmp_path / "G.pth") in told.err and len(told.err.strip().splitlines()) == 1
+    assert not (tmp_path / "net").exists()
 
 
 # ---- the saved net at work ----

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 import torch
-from published_nets import resnet, unet, weights
+from published_nets import global_generator, resnet, unet, weights
 
 from ugc.core.errors import UserError
 from ugc.export.lineage import import_generator
@@ -109,12 +109,6 @@ def patchgan(w):
     return w
 
 
-def hd_global(downs):
-    first = 4 + 3 * downs
-    return {"model.1.weight": torch.zeros(4, 3, 7, 7), **{f"model.{first + i}.conv_block.{j}.weight": torch.zeros(8, 8, 3, 3)
-                                                         for i in range(9) for j in (1, 5)}}
-
-
 def named(*names):
     return {name: torch.zeros(2, 2, 3, 3) for name in names}
 
@@ -123,9 +117,8 @@ def named(*names):
     (patchgan({}), "PatchGAN discriminator; the generator is in the file with _G"),
     ({"module": patchgan({})}, "PatchGAN"),
     (named("net.0.weight", "net.2.weight"), "single pixels"),
-    (hd_global(4), "pix2pixHD's GlobalGenerator, with 4 down-samplings"),
-    (hd_global(3), "pix2pixHD's GlobalGenerator, with 3 down-samplings"),
-    ({**hd_global(4), **named("model1_1.1.weight")}, "LocalEnhancer"),
+    (weights(global_generator(downs=0)), "named as none"),
+    ({**weights(global_generator()), **named("model1_1.1.weight")}, "LocalEnhancer, whose global part has no head"),
     (named("scale0_layer0.0.weight"), "multi-scale discriminator"),
     (named("discriminator_0.model0.0.weight"), "multi-scale discriminator"),
     (named("fc.weight", "head_0.conv_0.weight", "head_0.norm_0.mlp_shared.0.weight"), "SPADE"),

@@ -19,19 +19,32 @@ OPTIONS = {  # ways to run a method beside its defaults; a new method is run wit
     "ugc": [{"filter": "quality"}, {"filter": "off"}, {"discriminators": "shared"}, {"order": "paper"},
             {"sample": "uniform"}, {"every": 2}, {"every": 2, "order": "paper", "discriminators": "shared"},
             {"nas_ssl": False}, {"finetune_ssl": False}, {"nas": False}, {"decay": 0.5}]}
-CASES = [(name, options) for name in METHODS for options in ({}, *OPTIONS.get(name, []))]
-every_case = pytest.mark.parametrize("name, options", CASES, ids=[f"{n}-{o}" for n, o in CASES])
-every_method = pytest.mark.parametrize("name", list(METHODS))
+OBJECTIVES = {  # L_sup and D: pix2pix's, and what its heirs brought: scales, spectral norm, other terms
+    "plain": {},
+    "heirs": {"objective": {"gan": "lsgan", "scales": "sum", "d_factor": 1, "lambda_recon": 0, "lambda_features": 10,
+                            "lambda_perceptual": 10, "backbone": "lite0"},
+              "patch": {"ndf": 8, "scales": 2, "padding": 2, "spectral": True}}}
+FEW = ({}, {"discriminators": "shared", "every": 2}, {"order": "paper"})  # of the options: with the heirs' objective
+CASES = [(name, options, terms) for name in METHODS for options in ({}, *OPTIONS.get(name, [])) for terms in OBJECTIVES
+         if terms == "plain" or (options in FEW and not METHODS[name].imitates)]
+CASES.append(("ugc", FEW[1], "heirs"))
+every_case = pytest.mark.parametrize("name, options, terms", CASES, ids=[f"{n}-{o}-{t}" for n, o, t in CASES])
+every_method = pytest.mark.parametrize("name, terms", [(n, t) for n, o, t in CASES if not o])
 # batch norm: the buffers must keep still, too
 FAMILY = {"family": "pix2pix-unet", "norm": "batch", "levels": 3, "depths": (0, 1)}
 
 
+@pytest.fixture(autouse=True)
+def _no_slow_backbone(eyes):
+    """The perceptual term sees through a tiny backbone."""
+
+
 @pytest.fixture
 def stages(method_of, batch_of):
-    """stages(name, options) -> (stage, make) of each training stage; make() gives a fresh phase every time."""
+    """stages(name, options, terms) -> (stage, make) of each training stage; make() gives a fresh phase every time."""
 
-    def of(name, options=None):
-        method = method_of(name, options, **FAMILY)
+    def of(name, options=None, terms="plain"):
+        method = method_of(name, options, **FAMILY, **OBJECTIVES[terms])
         inherited = {"original": teacher(method)} if method.imitates else {}
         for stage in method.stages(method.config):
             if stage == "search":
@@ -80,8 +93,8 @@ def weights(player):
 
 
 @every_case
-def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, options):
-    for _stage, make in stages(name, options):
+def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, options, terms):
+    for _stage, make in stages(name, options, terms):
         phase = make()
         for step in range(3):
             before = bits(phase.state()["players"])
@@ -98,10 +111,33 @@ def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, optio
             assert named == ({"student"} if rests else set(phase.players))
 
 
+@every_case
+def test_who_judges_or_teaches_keeps_still_while_others_learn(stages, batch_of, monkeypatch, name, options, terms):
+    """A player's update moves its own weights and buffers, and not a bit of any other's, batch statistics aside."""
+    learn, own = Player.learn, {}
+
+    def watched(self, losses):
+        def rest():
+            return bits({n: {k: v for k, v in p.net.state_dict().items() if "running" not in k}
+                         for n, p in phase.players.items() if p is not self})
+
+        before, spectral = rest(), bits(dict(self.net.named_buffers()))
+        learn(self, losses)
+        assert rest() == before
+        own[id(self)] = {k: v for k, v in bits(dict(self.net.named_buffers())).items() if v == spectral[k]}
+
+    monkeypatch.setattr(Player, "learn", watched)
+    for _stage, make in stages(name, options, terms):
+        phase = make()
+        phase.step(batch_of(0), CLOCK.at(0))
+        for player in phase.players.values():
+            assert not [k for k in own[id(player)] if k.endswith((".u", ".v"))]  # its own do move
+
+
 @every_method
-def test_what_is_inherited_keeps_still(method_of, batch_of, name):
+def test_what_is_inherited_keeps_still(method_of, batch_of, name, terms):
     """Stage 2 works on copies: the supernet and its D do not move by a bit; nor does a net that is imitated."""
-    method = method_of(name, **FAMILY)
+    method = method_of(name, **FAMILY, **OBJECTIVES[terms])
     if "supernet" not in method.stages(method.config):
         before = bits(method.phase(method.stages(method.config)[0], {}).state())
         assert before == bits(method.phase(method.stages(method.config)[0], {}).state())  # fresh weights: the seed's
@@ -130,7 +166,7 @@ def test_what_is_inherited_keeps_still(method_of, batch_of, name):
 
 
 @every_case
-def test_the_logged_parts_add_up_to_what_was_differentiated(stages, batch_of, monkeypatch, name, options):
+def test_the_logged_parts_add_up_to_what_was_differentiated(stages, batch_of, monkeypatch, name, options, terms):
     handed = {}
     learn = Player.learn
 
@@ -143,7 +179,7 @@ def test_the_logged_parts_add_up_to_what_was_differentiated(stages, batch_of, mo
         learn(self, counted())
 
     monkeypatch.setattr(Player, "learn", watched)
-    for _stage, make in stages(name, options):
+    for _stage, make in stages(name, options, terms):
         phase = make()
         for step in range(2):
             handed.clear()
@@ -162,8 +198,8 @@ def through_a_file(state, path):
 
 
 @every_case
-def test_resumed_equals_uninterrupted_to_the_last_bit(stages, batch_of, tmp_path, name, options):
-    for _stage, make in stages(name, options):
+def test_resumed_equals_uninterrupted_to_the_last_bit(stages, batch_of, tmp_path, name, options, terms):
+    for _stage, make in stages(name, options, terms):
         straight, logged = make(), []
         for step in range(4):
             for player in straight.players.values():
@@ -181,9 +217,9 @@ def test_resumed_equals_uninterrupted_to_the_last_bit(stages, batch_of, tmp_path
 
 
 @every_method
-def test_a_step_is_a_function_of_batch_and_clock(stages, batch_of, name):
+def test_a_step_is_a_function_of_batch_and_clock(stages, batch_of, name, terms):
     """Global random states play no part, and another seed of the clock tells."""
-    for _stage, make in stages(name):
+    for _stage, make in stages(name, {}, terms):
         ends = []
         for torch_seed in (1, 2):
             torch.manual_seed(torch_seed), np.random.seed(torch_seed)  # noqa: NPY002
@@ -206,9 +242,9 @@ def training_data(hide, seed=0):
 
 
 @every_case
-def test_hidden_labels_are_hidden(stages, name, options):
+def test_hidden_labels_are_hidden(stages, name, options, terms):
     """NaN in all targets that the split hides: every loss stays finite, and not a bit changes."""
-    for _stage, make in stages(name, options):
+    for _stage, make in stages(name, options, terms):
         ends = []
         for hide in (lambda y: y, lambda y: np.full_like(y, np.nan)):
             stream = Stream(training_data(hide), 2, torch.device("cpu"))
@@ -223,20 +259,20 @@ def test_hidden_labels_are_hidden(stages, name, options):
 
 
 @every_method
-def test_the_test_for_hidden_labels_can_see(stages, batch_of, name):
+def test_the_test_for_hidden_labels_can_see(stages, batch_of, name, terms):
     """NaN in a target of A does reach the losses: the test above is not blind. Who imitates sees no target at all."""
-    for _stage, make in stages(name):
+    for _stage, make in stages(name, {}, terms):
         batch = batch_of(0)
         batch.target[0, 0, 3, 3] = float("nan")
         assert all(value.isfinite() for value in make().step(batch, CLOCK).values()) is METHODS[name].imitates
 
 
 @every_method
-def test_who_imitates_takes_sources_alone(stages, batch_of, name):
+def test_who_imitates_takes_sources_alone(stages, batch_of, name, terms):
     """A empty; and a source teaches the same whether it comes with a target or without."""
     if not METHODS[name].imitates:
         return
-    for _stage, make in stages(name):
+    for _stage, make in stages(name, {}, terms):
         ends = []
         for batch in (batch_of(0, n=2, m=0), Batch(*(batch_of(0, n=2).source[i:] for i in (2, 2, 0)))):
             phase = make()
@@ -246,9 +282,9 @@ def test_who_imitates_takes_sources_alone(stages, batch_of, name):
 
 
 @every_case
-def test_without_unlabelled_sources(stages, batch_of, name, options):
+def test_without_unlabelled_sources(stages, batch_of, name, options, terms):
     """U empty: the mean of nothing is NaN, and must not come in."""
-    for _stage, make in stages(name, options):
+    for _stage, make in stages(name, options, terms):
         phase = make()
         for step in range(2):
             losses = phase.step(batch_of(step, m=0), CLOCK.at(step))
@@ -258,15 +294,15 @@ def test_without_unlabelled_sources(stages, batch_of, name, options):
 
 
 @every_method
-def test_unequal_numbers_of_pairs_and_sources(stages, batch_of, name):
-    for _stage, make in stages(name):
+def test_unequal_numbers_of_pairs_and_sources(stages, batch_of, name, terms):
+    for _stage, make in stages(name, {}, terms):
         losses = make().step(batch_of(0, n=1, m=3), CLOCK)
         assert all(value.isfinite() for value in losses.values())
 
 
 @every_method
-def test_it_ends_in_the_net_it_promises(method_of, stages, name):
-    roles = [role for _, make in stages(name) for role in make().nets()]
+def test_it_ends_in_the_net_it_promises(method_of, stages, name, terms):
+    roles = [role for _, make in stages(name, {}, terms) for role in make().nets()]
     assert METHODS[name].result() in roles
     assert METHODS[name].name == name
     assert method_of(name).steps(method_of(name).stages(method_of(name).config)[-1],

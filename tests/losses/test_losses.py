@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ugc.losses.adversarial import GAN_LOSSES
+from ugc.losses.adversarial import GAN_LOSSES, over_scales
 from ugc.losses.distillation import DistillationConfig, OutputDistillation, summed
+from ugc.losses.matching import feature_matching
+from ugc.losses.perceptual import perceptual
 from ugc.losses.reconstruction import l1
 from ugc.losses.structure import gram, total_variation
 from ugc.nn.ssim import ssim, ssim_lineage
@@ -56,6 +58,62 @@ def test_gan_losses_in_half_precision_and_far_out(name):
     assert GAN_LOSSES[name].d(-far, far).isfinite() and GAN_LOSSES[name].g(-far).isfinite()
     half = GAN_LOSSES[name].d(far.half(), -far.half())
     assert half.dtype == torch.float32
+
+
+def test_scales_are_added_up_or_averaged():
+    each = [torch.tensor(value) for value in (1.0, 2.0, 6.0)]
+    assert (float(over_scales(each, "sum")), float(over_scales(iter(each), "mean"))) == (9.0, 3.0)
+    assert over_scales(each[:1], "sum") == over_scales(each[:1], "mean") == 1.0
+
+
+# What D and a backbone see
+
+
+def seen(seed, scales=2, layers=4, n=3):
+    """Maps by scale and layer, as of a D whose layers halve."""
+    return [[pictures(10 * seed + 4 * s + i, n, 2 + i, 16 >> (s + i // 2)) for i in range(layers)] for s in range(scales)]
+
+
+def test_feature_matching_at_the_published_depth_is_both_equations():
+    """pix2pixHD: 4 / (n_layers_D + 1) / num_D a map, n_layers_D = 3. SPADE: 1 / num_D a map. Four maps each, two scales."""
+    fake, real = seen(0), seen(1)
+    apart = [[float((a - b).abs().mean()) for a, b in zip(ours, theirs)] for ours, theirs in zip(fake, real)]
+    found = float(feature_matching(fake, real).mean())
+    assert found == pytest.approx(sum(4.0 / (3 + 1) * (1.0 / 2) * value for scale in apart for value in scale), rel=1e-6)
+    assert found == pytest.approx(sum(value / 2 for scale in apart for value in scale), rel=1e-6)
+
+
+def test_feature_matching_does_not_grow_with_depth_or_scales():
+    zero, one = ([[torch.full((2, 3, 4, 4), value)] * 3 for _ in range(3)] for value in (0.0, 1.0))
+    assert feature_matching(zero, one).tolist() == [4.0, 4.0]
+    assert feature_matching([zero[0][:1]], [one[0][:1]]).tolist() == [4.0, 4.0]
+    assert feature_matching(one, one).tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError):
+        feature_matching(zero, one[:2])
+
+
+def test_a_layer_counts_as_much_as_another_whatever_its_size():
+    zero = [[torch.zeros(1, 2, 8, 8), torch.zeros(1, 5, 2, 2)]]
+    parts = [feature_matching([[torch.ones(1, 2, 8, 8), zero[0][1]]], zero),
+             feature_matching([[zero[0][0], torch.ones(1, 5, 2, 2)]], zero)]
+    assert parts[0] == parts[1] == 2.0
+
+
+def test_the_perceptual_term_is_weighted_l1_of_taps():
+    fake, target = ([pictures(seed + i, c=c, size=size) for i, (c, size) in enumerate(((2, 8), (6, 4)))] for seed in (0, 5))
+    expected = [sum(w * float((a[n] - b[n]).abs().mean()) for a, b, w in zip(fake, target, (0.25, 3.0))) for n in range(3)]
+    assert perceptual(fake, target, (0.25, 3.0)).tolist() == pytest.approx(expected, rel=1e-6)
+    assert perceptual(target, target, (0.25, 3.0)).tolist() == [0, 0, 0]
+    with pytest.raises(ValueError):
+        perceptual(fake, target, (1.0,))
+
+
+def test_no_gradient_to_what_is_real():
+    ours, theirs = (pictures(s).requires_grad_() for s in (0, 1))
+    for loss in (feature_matching([[ours]], [[theirs]]), perceptual([ours], [theirs], (1.0,))):
+        to_ours, to_theirs = torch.autograd.grad(loss.sum(), (ours, theirs), allow_unused=True)
+        assert to_theirs is None and bool((to_ours != 0).any())
+        assert loss.shape == (3,) and perceptual([ours.half()], [theirs], (1.0,)).dtype == torch.float32
 
 
 # Reconstruction and structure

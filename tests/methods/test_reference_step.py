@@ -21,7 +21,9 @@ CLOCK = Clock(5)
 class Adam:
     """Kingma 2015, Algorithm 1; a weight without gradient in a step keeps still."""
 
-    def __init__(self, weights):
+    def __init__(self, net):
+        weights = dict(net.named_parameters())
+        self.still = {k: v.detach().clone() for k, v in net.named_buffers() if k.endswith((".u", ".v"))}
         self.w = {k: v.detach().clone().requires_grad_() for k, v in weights.items()}
         self.m = {k: torch.zeros_like(v) for k, v in self.w.items()}
         self.v = {k: torch.zeros_like(v) for k, v in self.w.items()}
@@ -40,6 +42,7 @@ class Adam:
                 v_hat = self.v[k] / (1 - B2 ** self.t[k])
                 new[k] = (w - LR * m_hat / (v_hat.sqrt() + EPS)).detach().requires_grad_()
         self.w = new
+        self.still = moved(self.still, new)
 
 
 def generator(w, a, x, blocks=3):
@@ -81,13 +84,46 @@ def generator(w, a, x, blocks=3):
     return torch.tanh(conv("head", x, w["head.bias"].shape[0], pad=3, reflect=True))
 
 
-def discriminator(w, x, y):
-    """PatchGAN with two strided layers: conv LReLU, conv IN LReLU, conv IN LReLU, conv; all 4x4."""
-    h = torch.cat([x, y], 1)
+def patches(w, h, prefix="", pad=1):
+    """PatchGAN with two strided layers: conv LReLU, conv IN LReLU, conv IN LReLU, conv; all 4x4. -> maps, scores.
+
+    A layer that has u and v divides its weight by u^T W v.
+    """
+    maps = []
     for i, stride in enumerate((2, 2, 1)):
-        h = F.conv2d(h, w[f"convs.{i}.weight"], w[f"convs.{i}.bias"], stride, 1)
+        weight = w[f"{prefix}convs.{i}.weight"]
+        if (u := w.get(f"{prefix}convs.{i}.u")) is not None:
+            weight = weight / (u @ weight.flatten(1) @ w[f"{prefix}convs.{i}.v"])
+        h = F.conv2d(h, weight, w.get(f"{prefix}convs.{i}.bias"), stride, pad)
         h = F.leaky_relu(F.instance_norm(h) if i else h, 0.2)
-    return F.conv2d(h, w["last.weight"], w["last.bias"], 1, 1)
+        maps.append(h)
+    return maps, F.conv2d(h, w[f"{prefix}last.weight"], w[f"{prefix}last.bias"], 1, pad)
+
+
+def discriminator(D, x, y):
+    """[(maps, scores)] by scale; the second sees 3x3 means of stride 2."""
+    w, h = {**D.w, **D.still}, torch.cat([x, y], 1)
+    if not any(key.startswith("coarser") for key in w):
+        return [patches(w, h)]
+    inside = F.avg_pool2d(torch.ones_like(h), 3, 2, 1)  # the share of a window that is in the picture
+    return [patches(w, h, pad=2), patches(w, F.avg_pool2d(h, 3, 2, 1) / inside, "coarser.0.", pad=2)]
+
+
+def moved(still, w):
+    """u and v after one power iteration with the weights as they are now."""
+    new = {}
+    for name in [key.removesuffix(".u") for key in still if key.endswith(".u")]:
+        W = w[f"{name}.weight"].detach().flatten(1)
+        v = W.T @ still[f"{name}.u"]
+        new[f"{name}.v"] = v / v.norm()
+        u = W @ new[f"{name}.v"]
+        new[f"{name}.u"] = u / u.norm()
+    return new
+
+
+def scored(judged):
+    """One number an image: over patches, then over scales."""
+    return sum(scores.mean((1, 2, 3)) for _, scores in judged) / len(judged)
 
 
 def ssim(x, y):
@@ -118,6 +154,40 @@ GAN = {  # D's loss, G's loss
     "vanilla": (lambda r, f: -torch.log(torch.sigmoid(r)).mean() - torch.log(1 - torch.sigmoid(f)).mean(),
                 lambda f: -torch.log(torch.sigmoid(f)).mean()),
     "lsgan": (lambda r, f: ((r - 1) ** 2).mean() + (f**2).mean(), lambda f: ((f - 1) ** 2).mean())}
+
+
+PIX2PIXHD = {"objective": {"gan": "lsgan", "scales": "sum", "lambda_recon": 0, "lambda_features": 10,
+                           "lambda_perceptual": 10, "backbone": "lite0"},
+             "patch": {"ndf": 8, "scales": 2, "padding": 2}}
+GAUGAN = {"objective": {**PIX2PIXHD["objective"], "gan": "hinge", "scales": "mean", "d_factor": 1},
+          "patch": {**PIX2PIXHD["patch"], "spectral": True}}
+CASES = {**{gan: {"objective": {"gan": gan}} for gan in GAN}, "pix2pixhd": PIX2PIXHD, "gaugan": GAUGAN}
+
+
+def L_D(case, real, *fakes):
+    """Of each fake in turn, added up."""
+    if case == "pix2pixhd":  # summed over scales, halved
+        return sum(0.5 * (((r - 1) ** 2).mean() + (f**2).mean()) for fake in fakes for (_, r), (_, f) in zip(real, fake))
+    if case == "gaugan":  # the mean of two scales
+        return sum((F.relu(1 - r).mean() + F.relu(1 + f).mean()) / 2 for fake in fakes for (_, r), (_, f) in zip(real, fake))
+    return sum(0.5 * GAN[case][0](real[0][1], fake[0][1]) for fake in fakes)
+
+
+def L_sup(case, D, x, y, fake):
+    """Eq. (4): pix2pix's GAN + 100 L1; the others' GAN + 10 feature matching + 10 perceptual."""
+    judged = discriminator(D, x, fake)
+    if case in GAN:
+        return GAN[case][1](judged[0][1]) + 100 * (y - fake).abs().mean()
+    gan = sum(((f - 1) ** 2).mean() for _, f in judged) if case == "pix2pixhd" else -sum(f.mean() for _, f in judged) / 2
+    features = 0.0
+    for (real, _), (ours, _) in zip(discriminator(D, x, y), judged):
+        features = features + sum((a - b.detach()).abs().mean() for a, b in zip(ours, real)) * 4 / len(ours) / 2
+    first, second = torch.linspace(-1, 1, 108).sin().view(4, 3, 3, 3), torch.linspace(-2, 1, 216).cos().view(6, 4, 3, 3)
+    perceptual, a, b = 0.0, fake.repeat(1, 3, 1, 1), y.repeat(1, 3, 1, 1)
+    for weight, share in ((first, 0.5), (second, 2.0)):  # conftest's Eyes
+        a, b = (F.leaky_relu(F.conv2d(z, weight.double(), stride=2, padding=1), 0.1) for z in (a, b))
+        perceptual = perceptual + share * (a - b).abs().mean()
+    return gan + 10 * features + 10 * perceptual
 
 
 def in_doubles(phase):
@@ -151,14 +221,15 @@ def assert_same(player, reference):
         compared += int(told.sum())
         torch.testing.assert_close(p.detach()[told], reference.w[name].detach()[told], rtol=0, atol=1e-9, msg=name)
         assert told.any() or name.endswith("bias")
+    for name, buffer in reference.still.items():
+        torch.testing.assert_close(player.net.get_buffer(name), buffer, rtol=1e-9, atol=1e-12, msg=name)
     assert compared > 0.5 * sum(p.numel() for p in player.net.parameters())
 
 
-@pytest.mark.parametrize("gan", list(GAN))
-def test_stage_1_is_equations_1_to_5(doubles, method_of, batch_of, gan):
-    phase = in_doubles(method_of("ugc", objective={"gan": gan}).phase("supernet", {}))
-    G, D = (Adam(dict(p.net.named_parameters())) for p in (phase.G, phase.D))
-    d_loss, g_loss = GAN[gan]
+@pytest.mark.parametrize("case", list(CASES))
+def test_stage_1_is_equations_1_to_5(doubles, eyes, method_of, batch_of, case):
+    phase = in_doubles(method_of("ugc", **CASES[case]).phase("supernet", {}))
+    G, D = (Adam(p.net) for p in (phase.G, phase.D))
     space = phase.space
     for step in range(STEPS):
         batch, clock = batch_of(step, dtype=torch.float64), CLOCK.at(step)
@@ -167,9 +238,9 @@ def test_stage_1_is_equations_1_to_5(doubles, method_of, batch_of, gan):
         logged = phase.step(batch, clock)
 
         fake, taught = generator(G.w, space.largest, x), generator(G.w, space.largest, u).detach()
-        of_D = 0.5 * d_loss(discriminator(D.w, x, y), discriminator(D.w, x, fake.detach()))
+        of_D = L_D(case, discriminator(D, x, y), discriminator(D, x, fake.detach()))
         D.step(of_D)
-        supervised = g_loss(discriminator(D.w, x, fake)) + 100 * (y - fake).abs().mean()  # Eq. (2) to (4)
+        supervised = L_sup(case, D, x, y, fake)  # Eq. (2) to (4)
         distilled = sum(L_OD(taught, generator(G.w, k, u)).mean() for k in (r, space.smallest))  # Eq. (5)
         of_G = supervised + distilled  # Eq. (1)
         G.step(of_G)
@@ -181,17 +252,19 @@ def test_stage_1_is_equations_1_to_5(doubles, method_of, batch_of, gan):
         assert_same(phase.G, G)
 
 
-@pytest.mark.parametrize("options", [{}, {"filter": "quality", "discriminators": "shared"}, {"order": "paper", "decay": 0.5},
-                                     {"every": 2, "filter": "off"}], ids=str)
-def test_stage_2_is_equations_6_to_9(doubles, method_of, batch_of, monkeypatch, options):
-    method = method_of("ugc", options)
+@pytest.mark.parametrize("options, case", [
+    ({}, "hinge"), ({"filter": "quality", "discriminators": "shared"}, "hinge"), ({"order": "paper", "decay": 0.5}, "hinge"),
+    ({"every": 2, "filter": "off"}, "hinge"), ({}, "gaugan"), ({"discriminators": "shared"}, "pix2pixhd"),
+    ({"order": "paper"}, "gaugan")], ids=str)
+def test_stage_2_is_equations_6_to_9(doubles, eyes, method_of, batch_of, monkeypatch, options, case):
+    method = method_of("ugc", options, **CASES[case])
     supernet = method.setting.generator(method.setting.config, "supernet")
     space = supernet.space
     archs = {"student": space.smallest, "deep": space.largest.having({"stem": 4, "mid2": 2, "up1": 3}),
              "wide": space.largest.having({c.name: 0 for c in space.choices if c.is_depth})}
     D_start = method.setting.discriminator("supernet/D").state_dict()
     phase = in_doubles(method.phase("distill", {"supernet": supernet, "D": D_start, "selection": Selection(**archs)}))
-    nets = {name: Adam(dict(p.net.named_parameters())) for name, p in phase.players.items()}
+    nets = {name: Adam(p.net) for name, p in phase.players.items()}
     coins, phi = {}, phase.phi
 
     def watched(k, scores, clock):
@@ -201,7 +274,6 @@ def test_stage_2_is_equations_6_to_9(doubles, method_of, batch_of, monkeypatch, 
     monkeypatch.setattr(phase, "phi", watched)
     judge = {k: nets["D" if options.get("discriminators") == "shared" else f"D_{k}"] for k in ("deep", "wide")}
     ema, decay, tossed_ever = {}, options.get("decay", 0.99), []
-    d_loss, g_loss = GAN["hinge"]
 
     def run(name, x):
         return generator(nets[name].w, archs[name], x)
@@ -209,7 +281,7 @@ def test_stage_2_is_equations_6_to_9(doubles, method_of, batch_of, monkeypatch, 
     def opinions(x, u):
         with torch.no_grad():
             images = {k: (run(k, x), run(k, u)) for k in judge}
-            scores = {k: discriminator(D.w, u, images[k][1]).mean((1, 2, 3)) for k, D in judge.items()}
+            scores = {k: scored(discriminator(D, u, images[k][1])) for k, D in judge.items()}
         return images, scores
 
     for step in range(STEPS):
@@ -223,14 +295,14 @@ def test_stage_2_is_equations_6_to_9(doubles, method_of, batch_of, monkeypatch, 
             fakes = {k: run(k, x) for k in judge}
             for name in [n for n in nets if n.startswith("D")]:
                 D, own = nets[name], [k for k in judge if judge[k] is nets[name]]
-                maps = {k: discriminator(D.w, x, fakes[k].detach()) for k in own}
-                of[name] = sum(0.5 * d_loss(discriminator(D.w, x, y), maps[k]) for k in own)
+                judged = {k: discriminator(D, x, fakes[k].detach()) for k in own}
+                of[name] = L_D(case, discriminator(D, x, y), *judged.values())
                 for k in own:
-                    mean = float(maps[k].detach().mean())
+                    mean = float(scored(judged[k]).detach().mean())
                     ema[k] = decay * ema[k] + (1 - decay) * mean if k in ema else mean
                 D.step(of[name])
             for k, D in judge.items():
-                of[k] = g_loss(discriminator(D.w, x, fakes[k])) + 100 * (y - fakes[k]).abs().mean()  # Eq. (6)
+                of[k] = L_sup(case, D, x, y, fakes[k])  # Eq. (6)
             for k in judge:
                 nets[k].step(of[k])
         if options.get("order") == "paper":
@@ -259,10 +331,11 @@ def test_stage_2_is_equations_6_to_9(doubles, method_of, batch_of, monkeypatch, 
     assert options.get("filter") == "off" or {True, False} == set(tossed_ever)  # both sides of Eq. (8) were met
 
 
-def test_the_original_is_equation_4(doubles, method_of, batch_of):
-    """pix2pix itself, for three steps of a full ResNet."""
-    phase = in_doubles(method_of("original").phase("original", {}))
-    G, D = (Adam(dict(p.net.named_parameters())) for p in (phase.G, phase.D))
+@pytest.mark.parametrize("case", ["hinge", "pix2pixhd", "gaugan"])
+def test_the_original_is_equation_4(doubles, eyes, method_of, batch_of, case):
+    """An original, for three steps of a full ResNet, by each family's objective."""
+    phase = in_doubles(method_of("original", **CASES[case]).phase("original", {}))
+    G, D = (Adam(p.net) for p in (phase.G, phase.D))
 
     def run(w, x):
         def conv(name, x, stride=1, pad=1, reflect=False):
@@ -280,14 +353,13 @@ def test_the_original_is_equation_4(doubles, method_of, batch_of):
             x = F.relu(F.instance_norm(F.conv_transpose2d(x, w[f"{name}.weight"], w[f"{name}.bias"], 2, 1, 1)))
         return torch.tanh(conv("head", x, pad=3, reflect=True))
 
-    d_loss, g_loss = GAN["hinge"]
     for step in range(STEPS):
         batch = batch_of(step, dtype=torch.float64)
         x, y = batch.source, batch.target
         phase.step(batch, CLOCK.at(step))
         fake = run(G.w, x)
-        D.step(0.5 * d_loss(discriminator(D.w, x, y), discriminator(D.w, x, fake.detach())))
-        G.step(g_loss(discriminator(D.w, x, fake)) + 100 * (y - fake).abs().mean())
+        D.step(L_D(case, discriminator(D, x, y), discriminator(D, x, fake.detach())))
+        G.step(L_sup(case, D, x, y, fake))
         assert_same(phase.D, D)
         assert_same(phase.G, G)
     assert not math.isnan(float(fake.detach().sum()))

@@ -7,6 +7,7 @@ import torch
 from ugc.core.clock import Clock
 from ugc.data.stream import Batch
 from ugc.methods.method import Losses, Selection
+from ugc.models.discriminators import score
 from ugc.search.budget import Budget
 from ugc.search.region import Region
 from ugc.training.player import Player
@@ -18,8 +19,8 @@ CLOCK = Clock(1)
 def distill(method_of):
     """distill(**options) -> a fresh stage 2 out of one supernet."""
 
-    def make(**options):
-        method = method_of("ugc", options)
+    def make(setting=None, **options):
+        method = method_of("ugc", options, **(setting or {}))
         supernet = method.setting.generator(method.setting.config, "supernet")
         space = supernet.space
         chosen = Selection(space.smallest, space.largest, space.largest.having({"d.up2": 0}))
@@ -92,7 +93,7 @@ def test_d_ema_starts_at_its_first_mean_and_decays(distill, batch_of, monkeypatc
         batch = batch_of(step)
         with torch.no_grad():
             for k, seen in means.items():
-                seen.append(float(phase.judge(k).net(batch.source, phase.T[k].net(batch.source)).mean()))
+                seen.append(float(score(phase.judge(k).net(batch.source, phase.T[k].net(batch.source))).mean()))
         phase.step(batch, CLOCK.at(step))
         for k, seen in means.items():
             expected = seen[0]
@@ -184,8 +185,8 @@ def test_only_what_the_step_uses_moves_in_the_supernet(method_of, batch_of):
 
 def test_smaller_nets_do_not_teach_the_largest(doubles, method_of, batch_of):
     """L_dist has no gradient to G_l's picture: it is the same number however G_l's own weights beyond G_r, G_s lie."""
-    method = method_of("ugc", objective={"lambda_gan": 0.0, "lambda_recon": 0.0})
-    phase = method.phase("supernet", {})
+    phase = method_of("ugc").phase("supernet", {})
+    phase.objective.g_parts = lambda D, pairs, fake: {"none": 0.0 * fake.mean()}
     phase.draw = lambda clock: phase.space.smallest
     for player in phase.players.values():
         player.net.double()
@@ -265,6 +266,18 @@ def test_with_nas(method_of):
     assert method.stages(method.config) == ("supernet", "search", "distill")
     assert method.steps("distill", {"supernet": 3, "distill": 4}) == 4
     assert method.select_by_rule(Budget("macs", 1e9, "")) is None
+
+
+def test_two_rates_know_who_sees_a_discriminator(method_of, distill):
+    """ttur: G, the teachers and every D have their own rate; the student keeps lr and betas."""
+    supernet = method_of("ugc", optimiser={"ttur": True}).phase("supernet", {})
+    stage_2 = distill(setting={"optimiser": {"ttur": True}})
+    for phase in (supernet, stage_2, method_of("original", optimiser={"ttur": True}).phase("original", {})):
+        for name, player in phase.players.items():
+            role = "student" if name == "student" else "D" if name.startswith("D") else "G"
+            (group,) = player.optimiser.param_groups
+            wanted = {"student": (2e-4, (0.5, 0.999)), "D": (4e-4, (0.0, 0.9)), "G": (1e-4, (0.0, 0.9))}[role]
+            assert (player.lr, group["lr"], group["betas"]) == (wanted[0], *wanted), name
 
 
 def test_losses_add_up():

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from ugc.core import weights
 from ugc.core.errors import UserError
-from ugc.nn import lite0, vgg16
-from ugc.nn.backbones import BACKBONES, load_backbone
+from ugc.nn import lite0, vgg16, vgg19
+from ugc.nn.backbones import BACKBONES, PERCEPTUAL, load_backbone, output_backbones, perceptual_backbones, resolved
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,10 @@ def lite():
 
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
-    """No VGG-16 file on this machine."""
+    """No VGG file on this machine."""
     monkeypatch.setenv("UGC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("UGC_VGG16", raising=False)
+    for variable in ("UGC_VGG16", "UGC_VGG19"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     return tmp_path
 
@@ -49,12 +50,14 @@ def images(n=2, channels=1, size=64):
 def test_contract(name):
     net = BACKBONES[name]().freeze("none")
     assert net.name == name
-    assert set(net.lambdas) == {"ssim", "feature", "style", "tv"}
+    assert net.orders or net.perceptual
+    assert all(set(order) == {"ssim", "feature", "style", "tv"} for order in net.orders.values())
     x = images().requires_grad_()
     taps = net.train()(x)
     assert not any(module.training for module in net.modules())
     assert not any(p.requires_grad for p in net.parameters())
-    assert max(net.style_taps) < len(taps) and net.feature_tap in net.style_taps
+    assert not net.orders or (max(net.style_taps) < len(taps) and net.feature_tap in net.style_taps)
+    assert not net.perceptual or (len(net.perceptual) == len(taps) and min(net.perceptual) > 0)
     assert all(tap.dim() == 4 and len(tap) == 2 for tap in taps)
     sum(tap.square().mean() for tap in taps).backward()
     assert x.grad is not None and x.grad.abs().sum() > 0
@@ -185,8 +188,40 @@ def test_vgg16_feeds_half_open_images_and_ends_after_relu():
 
 
 def test_an_unknown_backbone_is_one_sentence():
-    with pytest.raises(UserError, match="unknown backbone 'vgg19': did you mean 'vgg16'"):
+    with pytest.raises(UserError, match="unknown backbone 'vgg18': did you mean 'vgg1"):
+        load_backbone("vgg18")
+
+
+def test_who_serves_which_loss():
+    assert output_backbones() == ["lite0", "vgg16"] and perceptual_backbones() == ["lite0", "vgg19"]
+
+
+def test_auto_of_the_perceptual_term_is_vgg19_where_it_is_cached(nowhere, monkeypatch):
+    assert resolved("auto", PERCEPTUAL) == "lite0"
+    path = nowhere / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(574_673_361)
+    assert resolved("auto", PERCEPTUAL) == "vgg19" and resolved("auto") == "lite0"
+    with pytest.raises(UserError, match="is not the public file of VGG-19 weights"):  # the right size is not enough
         load_backbone("vgg19")
+
+
+def test_vgg19_feeds_images_as_they_are_and_taps_each_groups_first_relu():
+    net = vgg19.VGG19()
+    assert [key for key in net.state_dict() if key.endswith("weight")] == [
+        f"features.{i}.weight" for i in (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)]
+    assert net.perceptual == (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+    x = images(1, 3, 32)
+    y, wanted = x, []
+    for i, layer in enumerate(net.features):  # relu1_1, relu2_1, .. by torchvision's numbers
+        y = F.relu(y) if isinstance(layer, torch.nn.ReLU) else layer(y)
+        if i in (1, 6, 11, 20, 29):
+            wanted.append(y)
+    taps = net(x)
+    assert [tuple(tap.shape[1:]) for tap in taps] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
+    for tap, value in zip(taps, wanted, strict=True):
+        assert torch.equal(tap, value)
 
 
 def test_the_weights_package_has_the_file_we_name():

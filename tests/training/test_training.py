@@ -94,6 +94,14 @@ def test_the_rate_is_a_factor_of_the_configured_one():
     assert torch.equal(weights(p), before)
 
 
+def test_two_rates():
+    """SPADE's: G 1e-4, D 4e-4, betas (0, 0.9); who sees no discriminator keeps its own."""
+    two, one = OptimiserConfig(ttur=True), OptimiserConfig()
+    found = {role: (two.of(role).lr, two.of(role).betas) for role in ("generator", "discriminator", "pupil")}
+    assert found == {"generator": (1e-4, (0.0, 0.9)), "discriminator": (4e-4, (0.0, 0.9)), "pupil": (2e-4, (0.5, 0.999))}
+    assert all(one.of(role) == one for role in found)
+
+
 def test_a_restored_player_goes_on(tmp_path):
     one = player(lr=0.1)
     for _ in range(3):

@@ -22,6 +22,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--fid", action="store_true", help="FID and KID: downloads Inception (96 MB) if it is not at hand")
     parser.add_argument("--lpips", action="store_true", help="LPIPS: downloads VGG-16 (553 MB) if it is not at hand")
+    parser.add_argument("--miou", action="store_true", help="mIoU of label maps, else a sentence that says what is missing")
     parser.add_argument("--stats", metavar="FILE.npz", help="also the Frechet distance to these statistics (mu, sigma)")
     parser.add_argument("--save-stats", metavar="FILE.npz", help="write the statistics (mu, sigma) of the test targets")
     parser.add_argument("--json", action="store_true", help="the numbers and their protocol as JSON")
@@ -35,5 +36,5 @@ def execute(options: argparse.Namespace) -> None:
 
     fields = {key: getattr(options, key) for key in ("size", "direction", "seed") if getattr(options, key) is not None}
     result = compare(Asked(Path(options.student), options.data, path(options.against), fields, options.device, options.fid,
-                           options.lpips, path(options.stats), path(options.save_stats)))
+                           options.lpips, options.miou, path(options.stats), path(options.save_stats)))
     print(json.dumps(result, allow_nan=False) if options.json else table(result))

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ugc.core.config import Config
-from ugc.core.encoding import Encoding
+from ugc.core.encoding import MOST, Encoding
 from ugc.core.errors import UserError, near
 from ugc.core.files import place
 from ugc.core.images import Array
@@ -34,6 +34,7 @@ class DataConfig(Config):
     unlabelled: Unlabelled | None = None  # None: the data set's own
     source_channels: int | None = Field(default=None, ge=1)
     target_channels: int | None = Field(default=None, ge=1)
+    classes: int | None = Field(default=None, ge=1, le=MOST)  # of label maps; None: as many as they hold
 
     @field_validator("size", "load", mode="before")
     @classmethod
@@ -95,6 +96,7 @@ class Dataset(ABC):
     unlabelled_default: Unlabelled
     flip_default: bool
     load_ratio: float  # load size by crop size, where the configuration says nothing
+    scene: str = ""  # what label maps show, where a segmenter knows it: `streets`, `cityscapes`
     notes: tuple[str, ...] = ()  # sentences for the report
     identity: str  # digest of all that decides the pixels
 
@@ -122,6 +124,10 @@ class Dataset(ABC):
         Raises:
             UserError: the file is truncated or not a picture.
         """
+
+    def full_labels(self, ref: Any) -> Array:
+        """The class ids behind a record's `source` at their own size, uint8 [H, W]; of label maps only."""
+        raise TypeError(f"the sources of {self.name} are no label maps")
 
 
 DATASETS: Registry[Callable[[DataConfig, int], Dataset]] = Registry("data set", "ugc.data")

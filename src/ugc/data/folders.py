@@ -14,10 +14,10 @@ from ugc.core import files
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
 from ugc.core.images import Array
-from ugc.data.dataset import DataConfig, Dataset, Record, text_of
+from ugc.data.dataset import DataConfig, Dataset, Record, Unlabelled, text_of
 from ugc.data.fetch import marked
 from ugc.data.labels import key_of, read_names
-from ugc.data.layouts import ALONE, EXPECTED, Layout, Wanted, find_layout
+from ugc.data.layouts import ALONE, EXPECTED, Layout, Wanted, find_layout, has_labels
 from ugc.data.pictures import Info, as_channels, as_depth, picture_info, read_picture, resize
 
 Side = Literal["A", "B"]
@@ -32,10 +32,17 @@ class Half:
     cut: bool
 
 
+@dataclass(frozen=True)
+class LabelMap(Half):
+    """A label map as a source, with the file of its instance map, where there is one."""
+
+    instances: str | None = None
+
+
 class FolderDataset(Dataset):
     """Pictures of one layout; made by `open_folder`."""
 
-    unlabelled_default = "all"
+    unlabelled_default: Unlabelled = "all"
     flip_default = True
     load_ratio = 286 / 256
 
@@ -47,7 +54,7 @@ class FolderDataset(Dataset):
         self.source_side: Side = "A" if config.direction == "AtoB" else "B"
         refs = sorted({ref for record in (*train, *test) for ref in (record.source, record.target) if ref},
                       key=lambda half: (half.side, natural(half.path)))
-        infos = {path: picture_info(root / path) for path in dict.fromkeys(ref.path for ref in refs)}
+        infos = {path: self.info(ref) for path, ref in {ref.path: ref for ref in refs}.items()}
         _check_shapes(root, infos, (*train, *test))
         sides = {side: {ref.path: infos[ref.path] for ref in refs if ref.side == side} for side in "AB"}
         wanted = {"A": config.source_channels, "B": config.target_channels}
@@ -59,8 +66,12 @@ class FolderDataset(Dataset):
         self.source_channels = self.channels[self.source_side]
         self.target_channels = self.channels["B" if self.source_side == "A" else "A"]
         self.notes = (*notes, *_mixtures(sides, self.channels))
-        stamps = [[path, (root / path).stat().st_size, (root / path).stat().st_mtime_ns] for path in infos]
-        self.identity = files.digest([stamps, self.channels, {side: str(depth) for side, depth in self.depth.items()}])
+        self.identity = files.digest([stamps(root, infos), self.channels,
+                                      {side: str(depth) for side, depth in self.depth.items()}])
+
+    def info(self, ref: Half) -> Info:
+        """What the header of a file says."""
+        return picture_info(self.root / ref.path)
 
     def read(self, ref: Half, height: int, width: int, load: bool) -> Array:
         """The whole picture, or its half, resized to (height, width); load and test views differ in size only."""
@@ -88,7 +99,19 @@ def open_folder(root: Path, config: DataConfig, seed: int, targets: bool = True)
     Raises:
         UserError: no layout, no picture, no pair, or nothing left to train on or to test with.
     """
+    if has_labels(root):
+        from ugc.data.labelmaps import open_labelled
+
+        return open_labelled(root, config, seed, targets)
+    if config.classes:
+        raise UserError(f"data.classes={config.classes}: {root} holds pictures, and only label maps have classes")
     layout = find_layout(root, None if targets else Wanted("A" if config.direction == "AtoB" else "B", config.size))
+    return FolderDataset(root, config, *divided(root, layout, config, seed, targets))
+
+
+def divided(root: Path, layout: Layout, config: DataConfig, seed: int,
+            targets: bool) -> tuple[tuple[Record, ...], tuple[Record, ...], list[str]]:
+    """Training records, test records, and sentences about both; the rest as in `open_folder`."""
     if layout.clashes:
         (first, other), more = layout.clashes[0], len(layout.clashes) - 1
         raise UserError(f"{root / first} and {Path(other).name} have the same stem{_and_more(more)}; "
@@ -120,7 +143,7 @@ def open_folder(root: Path, config: DataConfig, seed: int, targets: bool = True)
         notes.append(f"{alone_targets:,} targets without a source were ignored.")
     if others := len(layout.strangers) + len(layout.odd):
         notes.append(f"{others:,} files that are no pictures were ignored.")
-    return FolderDataset(root, config, tuple(train), tuple(test), notes)
+    return tuple(train), tuple(test), notes
 
 
 def _held_out(splits: Mapping[str, tuple[list[Record], int]], kind: str) -> tuple[str, list[Record]]:
@@ -135,6 +158,9 @@ def _held_out(splits: Mapping[str, tuple[list[Record], int]], kind: str) -> tupl
 def records(layout: Layout, split: str, direction: str) -> tuple[list[Record], int]:
     """The records of a split in natural order, and how many targets have no source."""
     def half(side: Side) -> dict[str, Half]:
+        if side == "A" and layout.labels:
+            instances = layout.splits[split]["I"]
+            return {key: LabelMap(path, side, False, instances.get(key)) for key, path in layout.splits[split][side].items()}
         return {key: Half(path, side, layout.cut) for key, path in layout.splits[split][side].items()}
 
     sources, targets = (half("A"), half("B")) if direction == "AtoB" else (half("B"), half("A"))
@@ -156,6 +182,12 @@ def _carve(root: Path, pairs: list[Record], config: DataConfig, seed: int) -> li
     count = min(len(free), max(1, min(256, (len(pairs) + 5) // 10)))
     chosen = sorted(Clock(seed).rng("test").permutation(len(free))[:count])
     return [free[at] for at in chosen]
+
+
+def stamps(root: Path, paths: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Path, size and time of files: the same as long as nobody has written to them."""
+    found = [(path, (root / path).stat()) for path in paths]
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
 
 
 def natural(text: str) -> list[tuple[int, str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from ugc.core.errors import UserError
 from ugc.data.dataset import Size
@@ -15,22 +15,28 @@ from ugc.data.pictures import SUFFIXES, picture_info
 SPLITS = ("train", "val", "test")
 TWO_SIDED = (("{}A", "{}B"), ("{}_A", "{}_B"), ("A/{}", "B/{}"))
 EXPECTED = ("pairs side by side (A|B) in train/ [val/ test/] or in the folder itself, or A/train B/train, or A/ B/, "
-            "or trainA trainB [valA valB testA testB], or train_A train_B")
+            "or trainA trainB [valA valB testA testB], or train_A train_B, or label maps in train_label with photos in "
+            "train_img, or as Cityscapes has them")
 ALONE = "; sources alone are enough to compress a net that you have: --method from-teacher --original DIR"
+
+LABELS = {"A": "{}_label", "I": "{}_inst", "B": "{}_img"}  # of pix2pixHD
+CITYSCAPES = {"A": "gtFine/{}", "I": "gtFine/{}", "B": "leftImg8bit/{}"}
+ENDINGS = {"A": "_gtFine_labelIds", "I": "_gtFine_instanceIds", "B": "_leftImg8bit"}  # of its names; others lie beside
 
 Files = dict[str, str]  # key (path without suffix) -> path below the root
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What was found: for each split, the files of both sides."""
+    """What was found: for each split, the files of both sides; of label maps their instance maps, too."""
 
     text: str  # such as "trainA trainB testA testB"
-    splits: Mapping[str, Mapping[str, Files]]  # split -> "A" or "B" -> files
+    splits: Mapping[str, Mapping[str, Files]]  # split -> "A", "B" or "I" (instance maps) -> files
     cut: bool = False  # each file holds both sides
     strangers: tuple[str, ...] = ()  # what is ignored: files that are not named as pictures, linked folders
     odd: tuple[str, ...] = ()  # what is named as a picture and is no file: `trainA/1.png is a link to nothing`
     clashes: tuple[tuple[str, str], ...] = ()  # pictures of one folder and one stem
+    labels: Literal["", "ids", "cityscapes"] = ""  # A holds label maps: any ids, or those of Cityscapes
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,34 @@ def find_layout(root: Path, alone: Wanted | None = None) -> Layout:
         raise UserError(f"{root} holds no sources that are understood: found {found}; expected pictures in the folder "
                         f"itself, in train/ or in train{alone.side}/")
     raise UserError(f"{root} holds no pairs that are understood: found {found}; expected {EXPECTED}")
+
+
+def has_labels(root: Path) -> bool:
+    """Whether a folder is a tree of label maps."""
+    return (root / "gtFine").is_dir() or (root / LABELS["A"].format("train")).is_dir()
+
+
+def find_labels(root: Path) -> Layout:
+    """The layout of a tree of label maps (A), their instance maps (I) and photos (B).
+
+    Raises:
+        UserError: it holds no label map to train on.
+    """
+    city = (root / "gtFine").is_dir()
+    places, endings = (CITYSCAPES, ENDINGS) if city else (LABELS, dict.fromkeys("AIB", ""))
+    splits, looked, names = dict[str, dict[str, Files]](), list[Pictures](), list[str]()
+    for split in SPLITS:
+        there = {side: name for side in "AIB" if (root / (name := places[side].format(split))).is_dir()}
+        if "A" in there:
+            sides = {side: Pictures(root, root / name, ending=endings[side]) for side, name in there.items()}
+            splits[split] = {side: sides[side].found if side in sides else {} for side in "AIB"}
+            looked += sides.values()
+            names += there.values()
+    if not splits.get("train", {}).get("A"):
+        raise UserError(f"{root / places['A'].format('train')} holds no label map (expected files such as "
+                        f"{'CITY/NAME' if city else '0001'}{endings['A']}.png)")
+    text = f"Cityscapes' own, gtFine and leftImg8bit: {' '.join(splits)}" if city else " ".join(names)
+    return replace(_layout(text, splits, looked), labels="cityscapes" if city else "ids")
 
 
 def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]], alone: Wanted | None) -> Layout:
@@ -132,15 +166,23 @@ class Pictures:
 
     found: by key (path below `folder` without suffix), the first of each. clashes: pictures whose key another one has.
     strangers, odd: as in `Layout`. Names that begin with a dot are left alone.
+
+    Args:
+        deep: look into its folders, too.
+        ending: of the stems that are looked for. Then the key is the stem before it, and other files are no strangers.
     """
 
-    def __init__(self, root: Path, folder: Path, deep: bool = True) -> None:
+    def __init__(self, root: Path, folder: Path, deep: bool = True, ending: str = "") -> None:
         self.found: Files = {}
         self.strangers: list[str] = []
         self.odd: list[str] = []
         self.clashes: list[tuple[str, str]] = []
         for path in sorted(_files(folder, deep)):
             key, name = path.relative_to(folder).with_suffix("").as_posix(), path.relative_to(root).as_posix()
+            if ending:
+                if not (path.stem.endswith(ending) and _named_as_picture(path)):
+                    continue
+                key = path.stem.removesuffix(ending)
             if not _named_as_picture(path):
                 self.strangers.append(_shown(name) + "/ (a link to a folder)" * path.is_dir())
                 continue

@@ -60,8 +60,17 @@ def picture_info(path: Path) -> Info:
         raise UserError(f"{path} says that it has more than {PIXELS:,} pixels, the most that is read; {SMALLER}") from None
     except Exception as error:
         if (isinstance(error, OSError) and error.errno is not None) or not _is_tiff(path):
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
         info = _tiff_info(path)
+    return bounded(path, info)
+
+
+def bounded(path: Path, info: Info) -> Info:
+    """The same, unless it is too large, or of no pixels.
+
+    Raises:
+        UserError: which bound it passes.
+    """
     tall, wide = info.size
     if min(tall, wide) < 1 or info.channels < 1:
         raise UserError(f"{path} cannot be read as a picture: it has no pixels ({tall} high, {wide} wide)")
@@ -78,25 +87,18 @@ def read_picture(path: Path) -> Array:
         UserError: truncated, not a picture, or of a kind that is not read.
     """
     info = picture_info(path)
-    with readable(path):
+    try:
         if info.deep:
             return _read_deep(path)
         with opened(path) as image:
             upright = ImageOps.exif_transpose(image)
             array = np.asarray(upright if upright.mode.startswith("I;16") else upright.convert(_plain_mode(upright)))
-    array = array.astype(np.uint16) if array.dtype.kind == "u" and array.dtype.itemsize == 2 else array
-    return array if array.ndim == 3 else array[:, :, None]
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Whatever fails while the pixels of `path` are read ends in a sentence."""
-    try:
-        yield
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
+    array = array.astype(np.uint16) if array.dtype.kind == "u" and array.dtype.itemsize == 2 else array
+    return array if array.ndim == 3 else array[:, :, None]
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and (sentence := of_system(error)):
         return UserError(sentence)
     if path.stat().st_size == 0:
@@ -149,7 +151,7 @@ def _info(path: Path, image: Image.Image) -> Info:
     turned = has_exif and image.getexif().get(ORIENTATION, 1) >= 5
     size = (wide, tall) if turned else (tall, wide)
     if image.format == "PNG":
-        depth, colour = _png_header(path)
+        depth, colour = png_header(path)
         if depth == 16 and colour != 0:
             channels = {2: 3, 4: 2, 6: 4}[colour]
             return Info(channels, np.uint16, size, colour != 2, deep=True)
@@ -161,7 +163,7 @@ def _info(path: Path, image: Image.Image) -> Info:
     return Info(len(mode), np.uint8, size, mode.endswith("A"), deep=False)
 
 
-def _png_header(path: Path) -> tuple[int, int]:
+def png_header(path: Path) -> tuple[int, int]:
     """Bit depth and colour type of a PNG: Pillow reduces 16-bit colour to 8 bits without a word."""
     header = _head(path, 26)
     return header[24], header[25]
@@ -194,7 +196,7 @@ def _tiff_info(path: Path) -> Info:
             shape, axes, dtype, alpha = series.shape, series.axes, series.dtype, bool({1, 2} & set(page.extrasamples))
             turned = ORIENTATION in page.tags and page.tags[ORIENTATION].value >= 5
     except Exception as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if "Y" not in axes or "X" not in axes or len(axes) > 3 or np.dtype(dtype) not in PEAK:
         raise UserError(f"{path} is a TIFF of {dtype} {axes} {shape}; "
                         "expected 8 or 16 bits without sign, height x width x channels")

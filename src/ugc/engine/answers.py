@@ -193,6 +193,17 @@ class CopyAnswers(Answers):
         return {"kind": "copy"}
 
 
+class PaletteAnswers(CopyAnswers):
+    """The label map in its colours as the answer."""
+
+    def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        view = asked.encoding.view
+        return ((view(source.to(device)), target.to(device)) for source, target in asked.batches(BATCH))
+
+    def about(self) -> dict[str, Any]:
+        return {"kind": "palette"}
+
+
 def open_answers(path: Path) -> Answers:
     """A saved net where there is a config.json, an ONNX file by its suffix, else a folder of pictures.
 

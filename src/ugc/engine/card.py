@@ -14,7 +14,7 @@ from pathlib import Path
 from ugc.core.files import write_text
 from ugc.engine.page import DASH, si, three
 from ugc.engine.record import Record, Row
-from ugc.engine.tables import DIGITS, NAMES, WORDS
+from ugc.engine.tables import NAMES, digits, word
 from ugc.export.terms import attribution
 from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
 
@@ -138,19 +138,17 @@ def _name(metric: Metric) -> str:
 
 
 def _word(metric: Metric) -> str:
-    plain = metric.name.removesuffix(TO_ORIGINAL)
-    return WORDS.get(plain, plain) + (" to the original" if plain != metric.name else "")
+    return word(metric.name) + (" to the original" if metric.name.endswith(TO_ORIGINAL) else "")
 
 
 def _table(record: Record, role: str, measured: Sequence[Metric]) -> str:
-    """Rows original, this net, copy, floor: quality, then cost."""
+    """Rows original, this net, copy, floor, and those of label maps: quality, then cost."""
     arrows = {"higher": "↑", "lower": "↓"}
     lines = [["", *(f"{_name(m)} {arrows[m.better]}" for m in measured), *COUNTS], ["---", *["---:"] * (len(measured) + 3)]]
-    for name in dict.fromkeys(("original", role, "copy", "floor")):
+    for name in dict.fromkeys(("original", role, "copy", "palette", "photos", "floor")):
         if row := record.row(name):
             label = f"**{NAMES.get(name, name)}**" if name == role else NAMES.get(name, name)
-            digits = [DIGITS.get(m.name.removesuffix(TO_ORIGINAL), 3) for m in measured]
-            quality = [f"{row[m.name]:,.{n}f}" if m.name in row else DASH for m, n in zip(measured, digits)]
+            quality = [f"{row[m.name]:,.{digits(m.name, 3)}f}" if m.name in row else DASH for m in measured]
             lines.append([label, *quality, *(f"{int(row[key]):,}" if key in row else DASH for key in COUNTS)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -165,7 +163,9 @@ def _protocol(record: Record, measured: Sequence[Metric]) -> Iterable[str]:
     for one in (about, about.get("inception") or {}, about.get("lpips") or {}):
         if one.get("extractor"):
             yield f"features: {one['extractor']}, weights sha256 `{str(one.get('weights_sha256'))[:16]}`"
-    yield from (f"{name}: {about[name]}" for name in ("copy", "floor") if about.get(name))
+    if judge := about.get("miou"):
+        yield f"segmenter: {judge.get('name')}, weights sha256 `{str(judge.get('weights_sha256'))[:16]}`"
+    yield from (f"{name}: {about[name]}" for name in ("copy", "palette", "floor") if about.get(name))
     yield ("`macs`: multiply-adds of the convolutions, as carried out; `macs_paper`: as the papers count, transposed "
            "convolutions on their output grid")
 
@@ -196,11 +196,12 @@ def _made(record: Record, net: Row) -> Iterable[str]:
 def _limits(record: Record, row: Row, measured: Sequence[Metric], size: str, norm: str) -> Iterable[str]:
     """What a reader should not expect."""
     yield "One run with one seed is one sample; small differences are not findings."
-    copy = record.row("copy")
+    copy = record.row("copy") or record.row("palette")
+    what = "the source" if record.row("copy") else "the label map in its colours"
     worse = [_name(m) for m in measured if m.name in copy
              and (row[m.name] < copy[m.name] if m.better == "higher" else row[m.name] > copy[m.name])]
     if worse:
-        yield f"By {' and '.join(worse)}, handing back the source scores better than this net."
+        yield f"By {' and '.join(worse)}, handing back {what} scores better than this net."
     yield "Feature distances see blur and hardly place; PSNR, SSIM and L1 see place and forgive blur. Read them together."
     count = (record.metrics.get("protocol") or {}).get("test_images", 0)
     if count < FEW:

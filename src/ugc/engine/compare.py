@@ -16,6 +16,7 @@ from ugc.data.labels import differs
 from ugc.data.stream import test_data
 from ugc.engine.answers import Answers, PictureAnswers, open_answers
 from ugc.engine.evaluate import measure
+from ugc.engine.miou import jury_for
 from ugc.engine.record import Record
 from ugc.metrics.features import Features
 from ugc.metrics.frechet import Gaussian, Moments, load_statistics, save_statistics
@@ -36,6 +37,7 @@ class Asked:
         device: as `core.device.choose` takes it.
         fid: FID and KID are asked for: their network is downloaded where it is absent.
         lpips: the same of LPIPS.
+        miou: mIoU is asked for: a segmenter must judge these data.
         stats: a statistics file to compare with.
         save_stats: where the statistics of the test targets are written.
     """
@@ -47,12 +49,14 @@ class Asked:
     device: str = "auto"
     fid: bool = False
     lpips: bool = False
+    miou: bool = False
     stats: Path | None = None
     save_stats: Path | None = None
 
 
 def compare(asked: Asked) -> dict[str, Any]:
-    """Measure; what `--json` prints. The rows are `student`, `original` (of `against`), `copy` and `floor`.
+    """Measure; what `--json` prints. The rows are `student`, `original` (of `against`), `copy` and `floor`;
+    of label maps, `palette` and `photos`, too.
 
     Raises:
         UserError: something is absent, damaged, or does not fit.
@@ -75,7 +79,11 @@ def compare(asked: Asked) -> dict[str, Any]:
     data = test_data(dataset, config)
     for one in answers.values():
         one.check(data)
-    result, targets = measure(answers, data, device, tools, seed, given)
+    jury, note = jury_for(dataset, data, device, asked.miou)
+    result, targets = measure(answers, data, device, tools, seed, given, jury=jury)
+    if note:
+        say(note)
+        result["warnings"].append(note)
     result["protocol"]["data"] = {
         "name": dataset.name, "path": config.path, "size": list(config.size), "direction": config.direction, "seed": seed,
         "test_images": len(dataset.test), "identity": dataset.identity}

@@ -1,5 +1,7 @@
 """Answers to the test split as rows of numbers, beside `copy` and `floor`. `ugc run` and `ugc eval` measure by this file.
 
+Where sources are label maps, `palette` (the map in its colours) stands in the place of `copy`, and `photos` is beside.
+
 What imitates an original is measured against the original's pictures, too: `psnr_to_original` is `psnr` with such a
 picture in the target's place. A test without targets has these numbers only.
 """
@@ -22,7 +24,8 @@ from ugc.core.images import from_unit
 from ugc.core.log import progress, say
 from ugc.data.pictures import write_picture
 from ugc.data.stream import TestData
-from ugc.engine.answers import BATCH, RUNS, Answers, CopyAnswers, NetAnswers, Questions
+from ugc.engine.answers import BATCH, RUNS, Answers, CopyAnswers, NetAnswers, PaletteAnswers, Questions
+from ugc.engine.miou import Jury, Pair
 from ugc.export.saved import load_net
 from ugc.metrics.bootstrap import LEVEL
 from ugc.metrics.features import Features
@@ -59,22 +62,24 @@ class Imitated:
 
 
 def test(folders: Mapping[str, Path], data: TestData, device: torch.device, samples: Path, seed: int,
-         imitated: str | None = None) -> dict[str, Any]:
+         imitated: str | None = None, jury: Jury | None = None) -> dict[str, Any]:
     """Score saved nets on the test pairs: what `metrics.json` keeps.
 
     Args:
         folders: role -> folder of a saved net.
         samples: where SAMPLES pictures, drawn at random, are written for the report.
         imitated: the role whose pictures the others were made to give; None where there is no such net.
+        jury: who judges pictures of label maps.
     """
     answers: dict[str, Answers] = {role: NetAnswers(folder) for role, folder in folders.items()}
-    result, _ = measure(answers, data, device, tools_at_hand(device), seed, imitated=imitated)
+    result, _ = measure(answers, data, device, tools_at_hand(device), seed, imitated=imitated, jury=jury)
     _samples({r: folders[r] for r in ("original", "student") if r in folders}, data, samples, seed)
     return result
 
 
 def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device, tools: Tools, seed: int,
-            given: Mapping[str, Any] | None = None, imitated: str | None = None) -> tuple[dict[str, Any], Features]:
+            given: Mapping[str, Any] | None = None, imitated: str | None = None,
+            jury: Jury | None = None) -> tuple[dict[str, Any], Features]:
     """Score answers on the test images, and say aloud where there are few of them.
 
     Args:
@@ -82,7 +87,7 @@ def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device
         tools: what measures.
         seed: of the data's split, for the protocol.
         given: metric -> statistics of other real images.
-        imitated: as in `test`.
+        imitated, jury: as in `test`.
 
     Returns:
         `{"rows": {role: {metric: number}}, "intervals": .., "half": .., "protocol": {..}, "warnings": [..]}`, and the
@@ -94,12 +99,15 @@ def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device
     found = {role: Score({}) for role in answers}
     targets = Features({})
     if data.paired:
-        of_targets, targets = scores(answers, data, device, tools, given)
+        of_targets, targets = scores(answers, data, device, tools, given, jury)
         found |= of_targets
     if imitated:
         others = {role: one for role, one in answers.items() if role != imitated}
-        for role, one in scores(others, Imitated(data, answers[imitated], device), device, tools)[0].items():
+        pictures, judge = Imitated(data, answers[imitated], device), None if data.paired else jury
+        for role, one in scores(others, pictures, device, tools, jury=judge, truth=imitated)[0].items():
             found[role] = found.get(role, Score({})).beside(one, TO_ORIGINAL)
+    for role, one in (jury.scores() if jury else {}).items():
+        found[role] = one.beside(found.get(role, Score({})), "")
     for role, who in answers.items():
         found[role].row.update(who.cost((data.sources.shape[1], data.sources.shape[2])))
     words = warnings(len(data))
@@ -110,28 +118,36 @@ def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device
         "rows": {role: one.row for role, one in found.items()},
         "intervals": {role: one.intervals for role, one in found.items() if one.intervals},
         "half": {role: one.half for role, one in found.items() if one.half},
-        "protocol": _protocol(answers, data, tools, seed, names), "warnings": words,
+        "protocol": {**_protocol(answers, data, tools, seed, names), **({"miou": jury.about()} if jury else {})},
+        "warnings": words,
     }, targets
 
 
 def scores(answers: Mapping[str, Answers], asked: Questions, device: torch.device, tools: Tools,
-           given: Mapping[str, Any] | None = None) -> tuple[dict[str, Score], Features]:
-    """role -> score, of all answers, of `copy` where channels allow it, and of `floor`; and the targets' features."""
+           given: Mapping[str, Any] | None = None, jury: Jury | None = None,
+           truth: str = "photos") -> tuple[dict[str, Score], Features]:
+    """role -> score, of all answers, of `copy` (or `palette`) where channels allow it, and of `floor`; and the targets'
+    features. The jury judges on the way, the targets under the role `truth`."""
     found: dict[str, Score] = {}
-    first, truth = next(asked.batches(BATCH))
-    copies = asked.encoding.kind == "picture" and first.shape[1] == truth.shape[1]
-    everyone = {**answers, **({"copy": CopyAnswers()} if copies else {})}
+    first, target = next(asked.batches(BATCH))
+    everyone = dict(answers)
+    if asked.encoding.view(first).shape[1] == target.shape[1]:
+        everyone |= {"copy": CopyAnswers()} if asked.encoding.kind == "picture" else {"palette": PaletteAnswers()}
     with progress("test", len(asked) * (len(everyone) + 1)) as bar:
-        def told(batches: Iterator[tuple[Tensor, Tensor]], note: str) -> Iterator[tuple[Tensor, Tensor]]:
+        def told(batches: Iterator[Pair], note: str) -> Iterator[Pair]:
             for pair in batches:
                 if not pair[0].isfinite().all():
                     raise UserError(f"{note}: its answers are not finite numbers (NaN), so there is nothing to measure")
                 yield pair
                 bar.advance(len(pair[0]), note=note)
 
-        targets = tools.collect(target.to(device) for _, target in told(asked.batches(BATCH), "targets"))
+        def judged(pairs: Iterator[Pair], role: str, side: int = 0) -> Iterator[Pair]:
+            return jury.watch(role, pairs, side) if jury else pairs
+
+        pairs = judged(told(asked.batches(BATCH), "targets"), truth, side=1)
+        targets = tools.collect(target.to(device) for _, target in pairs)
         for role, one in everyone.items():
-            found[role] = score(told(one.batches(asked, device), role), tools, targets, given)
+            found[role] = score(judged(told(one.batches(asked, device), role), role), tools, targets, given)
     found["floor"] = floor(targets, given)
     return found, targets
 
@@ -142,7 +158,8 @@ def _protocol(answers: Mapping[str, Answers], data: TestData, tools: Tools, seed
         "test_images": len(data), "floor_images": len(data) // 2, "size": list(data.sources.shape[1:3]), "seed": seed,
         **tools.provenance, "metrics": {m.name: m.text for m in (*ordered(), *to_original()) if m.name in names},
         "rounding": f"answers to {data.depth}, the sources' depth, as ugc translate writes them",
-        "copy": "the source as the answer",
+        **({"copy": "the source as the answer"} if data.encoding.kind == "picture" else
+           {"palette": "the label map in its colours as the answer"}),
         "floor": "two halves of the test targets (or of the original's pictures) against each other",
         "half": "the answers of one half against the targets of the other: the floor's count",
         "intervals": f"{100 * LEVEL:.0f} %, by resampling test images; no seed of training is in it",

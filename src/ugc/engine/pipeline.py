@@ -27,6 +27,7 @@ from ugc.engine.card import write_card
 from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.job import Job
 from ugc.engine.loop import Stopped, train
+from ugc.engine.miou import jury_for
 from ugc.engine.pictures import in_batches, sheet, spread
 from ugc.engine.plots import pareto_plot
 from ugc.engine.report import write_report
@@ -103,7 +104,8 @@ class Run(Job):
 
     def keep(self, phase: Phase, folder: Path, done: dict[str, Any]) -> None:
         """Save what a trained stage leaves; `done.json` comes last."""
-        for role, net in phase.nets().items():
+        for role, trained in phase.nets().items():
+            net = trained.baked()
             if role != "supernet":  # whose own statistics are never read
                 recalibrate(net, self.calibration().split(16))
             self.save(net, role)
@@ -196,8 +198,13 @@ class Run(Job):
         folders = {role: self.folder / role for role in roles if (self.folder / role / "config.json").exists()}
         began = time.monotonic()
         data = test_data(self.dataset, self.recipe.data)
-        metrics = evaluate.test(folders, data, self.setting.device.device, self.stage("test") / "samples",
-                                self.recipe.seed, imitated="original" if self.method.imitates else None)
+        device = self.setting.device.device
+        jury, note = jury_for(self.dataset, data, device)
+        metrics = evaluate.test(folders, data, device, self.stage("test") / "samples", self.recipe.seed,
+                                imitated="original" if self.method.imitates else None, jury=jury)
+        if note:
+            say(note)
+            metrics["warnings"].append(note)
         if "original" not in folders:  # left out of this run: its cost is known all the same
             metrics["rows"] = {"original": vars(self.original_cost), **metrics["rows"]}
         write_json(self.folder / "metrics.json", metrics)

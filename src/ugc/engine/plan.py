@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ugc.core import rank
-from ugc.models.discriminators import PatchGAN
+from ugc.models.discriminators import Discriminator
 from ugc.nn.arch import Arch
 from ugc.nn.cost import Cost, trace
 from ugc.search.budget import short
@@ -60,8 +60,9 @@ def reckoned(run: Job, stage: str) -> float:
         return COPIES * width * batch * sum(x.width * x.grid_out for x in trace(net, arch, s.size))
 
     with torch.device("meta"):
-        judge = sum(p.numel() for p in PatchGAN(s.judged_channels, s.patch).parameters())
-    judge_bytes = ADAM * judge + COPIES * width * 2 * batch * (s.patch.ndf or 0) * s.size[0] * s.size[1] / 4
+        judge = sum(p.numel() for p in Discriminator(s.judged_channels, s.patch).parameters())
+    grids = sum(0.25**i for i in range(s.patch.scales or 1)) * s.size[0] * s.size[1] / 4
+    judge_bytes = ADAM * judge + COPIES * width * 2 * batch * (s.patch.ndf or 0) * grids
     if run.method.imitates:
         judge_bytes = 0.0
     if stage == "original":

@@ -76,15 +76,23 @@ class Recipe(Config):
     def resolved(self) -> Recipe:
         """The same with every `auto` and default that depends on the machine or the folder spelled out.
 
-        Device, precision, backbone, budget, the method's options, absolute paths: what `recipe.json` keeps.
+        Device, precision, backbones, the family's discriminator, objective and budget, the method's options, absolute
+        paths: what `recipe.json` keeps.
         """
-        device = choose(self.device, self.precision)
+        device, family, own = choose(self.device, self.precision), FAMILIES[self.family], self.spelled()
         options = METHODS[self.method].Config.parse(self.options, "options").model_dump(mode="json")
         return self.model_copy(update={
             "device": device.device.type if self.device == "auto" else self.device,
             "precision": device.precision, "options": options,
-            "budget": self.budget or FAMILIES[self.family].default_budget, "original": self._original(),
+            "budget": self.budget or family.default_budget, "original": self._original(),
+            "patch": own.patch, "objective": own.objective,
             "distillation": self.distillation.resolved(), "data": self.data.model_copy(update=self._paths())})
+
+    def spelled(self) -> Recipe:
+        """The same with the family's own discriminator and objective filled in."""
+        family = FAMILIES[self.family]
+        return self.model_copy(update={"patch": self.patch.resolved(self.base, self.data.size, family.judge),
+                                       "objective": self.objective.resolved(family.objective)})
 
     def _paths(self) -> dict[str, str]:
         """Folders and .meta files by absolute path, so that a run goes on from any directory."""
@@ -105,13 +113,12 @@ class Recipe(Config):
         Raises:
             UserError: a size that the net cannot run on, or a wrong field of the family's config.
         """
-        family = FAMILIES[self.family]
-        size = self.data.size
+        family, size, own = FAMILIES[self.family], self.data.size, self.spelled()
         fields = {"in_channels": channels[0], "out_channels": channels[1], "base": self.base, **self.generator}
         config = family.config_for(size, **fields)
         self._check(family, config)
-        return Setting(family, config, self.patch.resolved(self.base, size), size, self.seed, self.compute(),
-                       self.objective, self.optimiser, self.distillation)
+        return Setting(family, config, own.patch, size, self.seed, self.compute(), own.objective, self.optimiser,
+                       self.distillation)
 
     def _check(self, family: type[Generator], config: GeneratorConfig) -> None:
         import torch
@@ -121,7 +128,7 @@ class Recipe(Config):
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """What `recipe.json` of a run folder says, new fields at their defaults.
+    """What `recipe.json` of a run folder says, new fields at their defaults and spelled out.
 
     Raises:
         UserError: damaged, or of a version whose runs this one cannot go on with.
@@ -133,7 +140,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     if about.run.get("format", FORMAT) != FORMAT:
         raise UserError(other % f"form {about.run['format']} of the folder; expected {FORMAT}")
     try:
-        return Recipe.parse(read_json(path), str(path)).model_dump(mode="json")
+        return Recipe.parse(read_json(path), str(path)).spelled().model_dump(mode="json")
     except UserError as error:
         raise error if made == __version__ else UserError(other % error) from None
 

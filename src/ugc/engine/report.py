@@ -184,8 +184,9 @@ def _results(record: Record) -> Html | None:
         return None
     count = (record.run.get("counts") or {}).get("test")
     truth = "the original’s pictures" if record.run.get("imitates") else "the test targets"
+    cheap = "The label map in its colours" if record.row("palette") else "A copy"
     lead = (f"Means over {count:,} test images, " if _is_number(count) else "On the test images, ") + (
-        "one run with one seed: small differences between rows are not findings. A copy is the source as the answer; the "
+        f"one run with one seed: small differences between rows are not findings. {cheap} is the source as the answer; the "
         f"floor is what one half of {truth} scores against the other.") + (
         " Under a distance: where 95 % of draws of the test images have it." if record.metrics.get("intervals") else "")
     close, quality = tables.closeness(record), tables.quality(record)

@@ -8,15 +8,18 @@ from typing import Any
 from ugc.engine.drawing import parse
 from ugc.engine.page import DASH, Html, flat, fold, markup, si, tag, three
 from ugc.engine.record import Record
-from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
+from ugc.metrics.protocols import OF_LABELS, TO_ORIGINAL, Metric, ordered, to_original
 
 Row = Mapping[str, Any]
 
-NAMES = {"original": "original", "student": "student", "copy": "copy of the source", "floor": "floor",
+NAMES = {"original": "original", "student": "student", "copy": "copy of the source",
+         "palette": "label map in its colours", "photos": "the photos themselves", "floor": "floor",
          "deep_teacher": "deep teacher", "wide_teacher": "wide teacher", "largest": "largest of the supernet"}
-WORDS = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "kd_efflite0": "KD (Lite0)",
-         "fd_efflite0": "FD (Lite0)", "kid": "KID", "fid": "FID"}
-DIGITS = {"psnr": 2, "ssim": 3, "l1": 3, "lpips": 3, "ink_iou": 3, "kd_efflite0": 1, "fd_efflite0": 1, "kid": 1, "fid": 1}
+WORDS = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "fwiou": "IoU by frequency", "psnr": "PSNR", "ssim": "SSIM",
+         "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "kd_efflite0": "KD (Lite0)", "fd_efflite0": "FD (Lite0)",
+         "kid": "KID", "fid": "FID"}
+DIGITS = {"miou": 1, "pixel_accuracy": 1, "fwiou": 1, "psnr": 2, "ssim": 3, "l1": 3, "lpips": 3, "ink_iou": 3,
+          "kd_efflite0": 1, "fd_efflite0": 1, "kid": 1, "fid": 1}
 COSTS = {"params": "params", "macs": "MACs", "macs_paper": "macs_paper", "latency_ms": "latency"}
 COST_TEXT = {
     "params": "weights and biases",
@@ -50,10 +53,13 @@ def verdict(record: Record) -> Html | None:
     parts += [", " if original.get("macs") else " ", "scores ", tag("b", _value(key, student[key], unit=True))]
     if key in original:
         parts.append(f" against the original’s {_value(key, original[key])}")
-    if key in copy:
-        better = student[key] > copy[key] if _direction(key) == "higher" else student[key] < copy[key]
-        parts.append(f"; copying the source scores {_value(key, copy[key])}" if better else
-                     f"; that is no better than copying the source, which scores {_value(key, copy[key])}")
+    cheap, what = (copy, "copying the source") if copy else (record.row("palette"), "the label map in its colours")
+    if key in cheap:
+        better = student[key] > cheap[key] if _direction(key) == "higher" else student[key] < cheap[key]
+        parts.append(f"; {what} scores {_value(key, cheap[key])}" if better else
+                     f"; that is no better than {what}, which scores {_value(key, cheap[key])}")
+    if key in (photos := record.row("photos")):
+        parts.append(f", and the photos themselves {_value(key, photos[key])}")
     return markup(*parts, ".")
 
 
@@ -67,9 +73,9 @@ def _direction(key: str) -> str:
 
 def _value(key: str, value: float, unit: bool = False) -> str:
     """The verdict's number: the metric's name is in it where the unit is asked for."""
-    number = f"{value:.{1 if key == 'psnr' else DIGITS.get(key, 3)}f}"
+    number = f"{value:.{1 if key == 'psnr' else digits(key, 3)}f}"
     units = {m.name: m.unit for m in ordered()}
-    return " ".join(filter(None, (number, units.get(key), WORDS.get(key, key)))) if unit else number
+    return " ".join(filter(None, (number, units.get(key), word(key)))) if unit else number
 
 
 def quality(record: Record) -> Html | None:
@@ -92,14 +98,37 @@ def _by_metric(record: Record, known: Mapping[str, Metric], keys: Iterable[str])
         return None
     texts = {**{key: m.text for key, m in known.items()}, **((record.metrics.get("protocol") or {}).get("metrics") or {})}
     head = [tag("th", "net"), *(_metric_head(key, known.get(key), str(texts.get(key, ""))) for key in columns)]
-    body = [_row(name, [_number(row.get(key), _digits(key), record.pair("intervals", name, key)) for key in columns])
+    body = [_row(name, [_number(row.get(key), digits(key), record.pair("intervals", name, key)) for key in columns])
             for name, row in rows.items() if any(key in row for key in columns)]
-    notes = [tag("p", f"{_word(key)}: {texts[key]}.") for key in columns if texts.get(key)]
-    return markup(_table(head, body), tag("div", *_at_the_floor(record, columns), notes, class_="foot"))
+    notes = [tag("p", f"{word(key)}: {texts[key]}.") for key in columns if texts.get(key)]
+    return markup(_table(head, body), tag("div", *_of_labels(rows, columns), *_at_the_floor(record, columns), notes,
+                                          class_="foot"))
 
 
-def _digits(key: str) -> int | None:
-    return DIGITS.get(key.removesuffix(TO_ORIGINAL))
+def kind(key: str) -> str:
+    """A metric's name without the segmenter that it is by, and without `_to_original`."""
+    key = key.removesuffix(TO_ORIGINAL)
+    return next((start.rstrip("_") for start in OF_LABELS if key.startswith(start)), key)
+
+
+def word(key: str) -> str:
+    """A metric as a column's head."""
+    return WORDS.get(kind(key), key.removesuffix(TO_ORIGINAL))
+
+
+def digits(key: str, otherwise: int | None = None) -> int | None:
+    """Digits after the point."""
+    return DIGITS.get(kind(key), otherwise)
+
+
+def _of_labels(rows: Mapping[str, Row], columns: Iterable[str]) -> Iterable[Html]:
+    """Between what mIoU lies."""
+    for key in (key for key in columns if kind(key) == "miou"):
+        ends = [f"{NAMES[name]} {rows[name][key]:.1f} ({what})" for name, what in
+                (("photos", "the ceiling: as the segmenter errs on real ones"), ("palette", "the floor"))
+                if key in rows.get(name, {})]
+        if ends:
+            yield tag("p", f"mIoU lies between {' and '.join(reversed(ends))}.")
 
 
 def _at_the_floor(record: Record, columns: Iterable[str]) -> Iterable[Html]:
@@ -108,8 +137,8 @@ def _at_the_floor(record: Record, columns: Iterable[str]) -> Iterable[Html]:
     for key in columns:
         found = {name: value for name in NAMES if (value := record.half(name, key)) is not None}
         if isinstance(count, int) and "floor" in found:
-            values = ", ".join(f"{NAMES[name]} {value:,.{_digits(key) or 0}f}" for name, value in found.items())
-            yield tag("p", f"{_word(key)} of {count:,} images, as many as the floor is of: {values}.")
+            values = ", ".join(f"{NAMES[name]} {value:,.{digits(key) or 0}f}" for name, value in found.items())
+            yield tag("p", f"{word(key)} of {count:,} images, as many as the floor is of: {values}.")
 
 
 def cost(record: Record) -> Html:
@@ -172,12 +201,7 @@ def _rows(record: Record) -> dict[str, Row]:
 def _metric_head(key: str, metric: Metric | None, text: str) -> Html:
     arrow = {"higher": "↑ better", "lower": "↓ better"}.get(metric.better if metric else "", "")
     under = ", ".join(filter(None, (metric.unit if metric else "", arrow)))
-    return tag("th", _word(key), tag("span", under), title=text or None)
-
-
-def _word(key: str) -> str:
-    """A metric as a column's head."""
-    return WORDS.get(key.removesuffix(TO_ORIGINAL), key)
+    return tag("th", word(key), tag("span", under), title=text or None)
 
 
 def _row(name: str, cells: Iterable[Html]) -> Html:

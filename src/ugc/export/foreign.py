@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-OURS = "pix2pix ResNet and UNet generators of CycleGAN-and-pix2pix, GAN Compression and OMGD can be imported"
+OURS = ("pix2pix ResNet and UNet generators of CycleGAN-and-pix2pix, GAN Compression and OMGD, and pix2pixHD's "
+        "GlobalGenerator, can be imported")
 BESIDE = "; the generator is in the file with _G in its name"
 
 # The first pattern that is found in any name decides.
 LOOKS = (
     (r"(^|\.)(exp_avg|param_groups)\b", "an optimiser's state"),
-    (r"(^|\.)model1_1\.", "pix2pixHD's LocalEnhancer"),
+    (r"(^|\.)model1_1\.", "pix2pixHD's LocalEnhancer, whose global part has no head of its own; take the global stage's"),
     (r"\.filt$", "a ResNet with anti-aliased sampling (CUT; its --no_antialias --no_antialias_up leaves that out)"),
     (r"conv_block\.([89]|\d\d)\.", "a deep teacher of OMGD, with expansion blocks"),
     (r"(^|\.)scale\d+_layer\d|discriminator_\d+\.", "a multi-scale discriminator" + BESIDE),
@@ -31,9 +32,6 @@ def looks_like(tensors: Mapping[str, Tensor]) -> str:
     for pattern, what in LOOKS:
         if any(re.search(pattern, name) for name in tensors):
             return f"it looks like {what}"
-    first = [int(match[1]) for name in tensors if (match := re.search(r"(?:^|\.)model\.(\d+)\.conv_block\.", name))]
-    if first and min(first) % 3 == 1:  # 4 + 3 x down-samplings
-        return f"it looks like pix2pixHD's GlobalGenerator, with {(min(first) - 4) // 3} down-samplings where ours has 2"
     kernels = {tuple(t.shape[2:]) for name, t in tensors.items()
                if re.search(r"(^|\.)model\.\d+\.weight$", name) and t.dim() == 4}
     if kernels == {(4, 4)}:

@@ -8,13 +8,17 @@ no statistics then; those that old files carry are dropped.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from ugc.core.encoding import Encoding, LabelEncoding
 from ugc.core.errors import UserError
 from ugc.core.files import sha256
+from ugc.core.palettes import TABLES
 from ugc.export.foreign import OURS, looks_like
 from ugc.export.published import Published, Tensors, published
 from ugc.export.saved import save_net
@@ -26,21 +30,25 @@ IDLE = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")  # of a
 ROOTS = (re.compile(r"((?:.+?\.)?)model\.model\.1\.model\."), re.compile(r"((?:.+?\.)?)model\.\d+\.conv_block\.\d+\."))
 
 
-def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None) -> list[str]:
+def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None,
+                     said: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Save the generator that a file holds as a folder; returns what there is to say.
 
     Args:
-        size: (H, W) that it was trained at, which no file says: None takes 256x256, for a UNet what its levels halve.
+        size: (H, W) that it was trained at, which no file says; None takes the most likely one (`Published.size`).
+        said: what else no file says, by option (`Published.unsaid`).
 
     Raises:
-        UserError: a file that holds no generator of a known family, or an `out` that is not empty. Nothing is written.
+        UserError: a file that holds no generator of a known family, an option that it leaves no room for, or an `out`
+            that is not empty. Nothing is written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already and is not an empty folder; choose another")
-    net, found = read_generator(path)
-    size = size or (net.stride if found.family == "pix2pix-unet" else 256,) * 2
+    net, found = read_generator(path, said)
+    size = size or found.size
     net.check_size(size)
-    about = {"imported": {"file": path.name, "sha256": sha256(path)},
+    source = _source(f"{path}, a {found.text}", net.config.in_channels, found.unsaid.get("edges"))
+    about = {"source": source.model_dump(mode="json"), "imported": {"file": path.name, "sha256": sha256(path)},
              "attribution": f"weights of {path.name}, under the terms of those who trained them"}
     try:
         save_net(net, out, found.family, "imported", size, about)
@@ -49,13 +57,29 @@ def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None)
     cost = total(trace(net, None, size))
     config = net.config
     return [f"{path.name}: {found.text}, {config.norm} norm, {config.in_channels} to {config.out_channels} channels",
-            config.arch or f"base {config.base}",
+            *_sources(source, found.unsaid, said), config.arch or f"base {config.base}",
             f"{cost.params:,} params, {cost.macs:,} macs, {cost.macs_paper:,} macs_paper at {size[0]}x{size[1]}",
             f"written to {out}; it draws what the original draws in eval mode (test.py --eval)"]
 
 
-def read_generator(path: Path) -> tuple[Generator, Published]:
-    """The generator in a file, in eval mode on the CPU, and what it was recognised as.
+def _source(where: str, channels: int, edges: str | None) -> Encoding:
+    """What the net takes: one-hot label maps, or pictures where there is nothing to be said of `edges`."""
+    if edges is None:
+        return Encoding(channels=channels)
+    classes = channels - (edges == "yes")
+    named = next((name for name, table in TABLES.items() if len(table) == classes), "distinct")
+    return LabelEncoding.parse({"classes": classes, "edges": edges == "yes", "palette": named}, f"{where}, as label maps")
+
+
+def _sources(source: Encoding, unsaid: Mapping[str, str], said: Mapping[str, str]) -> list[str]:
+    """What was taken for granted of a net of label maps."""
+    maps = [f"its sources are label maps: {source.classes} classes, one-hot, and "
+            f"{'' if source.edges else 'no '}edge map of the instances"] if isinstance(source, LabelEncoding) else []
+    return [*maps, *(f"--{key} {value} was taken; no file says it" for key, value in unsaid.items() if key not in said)]
+
+
+def read_generator(path: Path, said: Mapping[str, str] = MappingProxyType({})) -> tuple[Generator, Published]:
+    """The generator in a file, in eval mode on the CPU, and what it was recognised as, with what the user says of it.
 
     Raises:
         UserError: no generator of a known family, or tensors that are missing, misshapen, unknown or not finite.
@@ -65,6 +89,7 @@ def read_generator(path: Path) -> tuple[Generator, Published]:
     if found is None:
         raise UserError(f"{path} holds no generator that can be imported: {looks_like(tensors)}; {OURS}")
     where = f"{path}, a {found.text}"
+    found = found.answered(said, where)
     _named(where, "lacks", [part.weight for part in found.parts if part.weight not in tensors])
     flat = [part.weight for part in found.parts if tensors[part.weight].dim() != 4 or not tensors[part.weight].numel()]
     _named(where, "has no convolution's weight at", flat)
@@ -98,7 +123,8 @@ def _norm(where: str, found: Published, tensors: Tensors) -> str:
 def _without_weights(where: str, found: Published, norm: str, tensors: Tensors) -> Generator:
     """Our net of the shapes that the file has, on the meta device."""
     family = FAMILIES[found.family]
-    config = family.Config.parse({**found.fields(tensors, where), "norm": norm}, where)
+    said = {key: value for key, value in found.unsaid.items() if key in family.Config.model_fields}
+    config = family.Config.parse({**found.fields(tensors, where), **said, "norm": norm}, where)
     with torch.device("meta"):
         net = family(config)
         return family(config.model_copy(update={"arch": net.space.largest.text})) if config.arch else net

@@ -1,9 +1,9 @@
 """How files of the lineage name a generator's tensors, and where these lie in ours.
 
-CycleGAN-and-pix2pix, GAN Compression and OMGD number the modules of one `nn.Sequential`, so a norm or a dropout moves
-the names behind it. b blocks; "conv + norm" are neighbours:
+CycleGAN-and-pix2pix, pix2pixHD, GAN Compression and OMGD number the modules of one `nn.Sequential`, so a norm or a
+dropout moves the names behind it. b blocks; n downs, 2 in a ResNet (else it is pix2pixHD's); "conv + norm" are neighbours:
 
-    ResNet   model.1 stem, .4 down1, .7 down2, .10 to .(9+b) blocks, .(10+b) up1, .(13+b) up2, .(17+b) head
+    ResNet   model.1 stem, .4 down1, .7 down2, .., .(4+3n) = f to .(f+b-1) blocks, .(f+b) up1, .., .(f+b+3n+1) head
              a block: conv_block.1 + .2, then .5 + .6, or .6 + .7 behind a dropout; GAN Compression has one even at rate 0
              a separable convolution: conv.0 depthwise, conv.1 a norm without tensors, conv.2 pointwise
     UNet     level 1: model.model.0 down, .3 up; level 2 lies in model.model.1.model, level 3 in .3.model of that, ..
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -55,12 +55,23 @@ class Published:
         text: what it is, for people.
         fields: of its config, all but norm, from the shapes of (tensors, where), when every convolution is there; UserError
             for a width that our family cannot have.
+        size: (H, W) that it was most likely trained at.
+        unsaid: what no file says, by the option that does, and what is taken: `edges` (yes or no: the last of one-hot
+            input channels is the edge map of the instances), or a field of the config. Nets of pictures have no `edges`.
     """
 
     family: str
     text: str
     parts: tuple[Part, ...]
     fields: Callable[[Tensors, str], dict[str, Any]]
+    size: tuple[int, int] = (256, 256)
+    unsaid: Mapping[str, str] = field(default_factory=dict)
+
+    def answered(self, said: Mapping[str, str], where: str) -> Published:
+        """With `unsaid` as the user says; UserError for an option that this file leaves no room for."""
+        for option in said.keys() - self.unsaid.keys():
+            raise UserError(f"--{option} {said[option]} means nothing for {where}; leave it out")
+        return replace(self, unsaid={**self.unsaid, **said})
 
 
 def published(tensors: Tensors) -> Published | None:
@@ -68,39 +79,53 @@ def published(tensors: Tensors) -> Published | None:
     if any(name.startswith("model.model.1.model.") for name in tensors):
         return None if any("conv_block" in name for name in tensors) else _unet(tensors)
     blocks = sorted({int(match[1]) for name in tensors if (match := BLOCK.match(name))})
-    known = blocks and blocks[0] == 10 and not any(re.search(r"conv_block\.([89]|\d\d)\.", name) for name in tensors)
-    return _resnet(tensors, blocks[-1] - 9) if known else None
+    local = any(name.startswith("model1_1.") for name in tensors)
+    if not blocks or local or any(re.search(r"conv_block\.([89]|\d\d)\.", name) for name in tensors):
+        return None
+    downs, odd = divmod(blocks[0] - 4, 3)
+    return _residual(tensors, downs, blocks[-1] - blocks[0] + 1) if not odd and downs > 0 else None
 
 
-def _resnet(tensors: Tensors, blocks: int) -> Published:
+def _residual(tensors: Tensors, downs: int, blocks: int) -> Published:
     separable = any(re.search(r"conv_block\.\d\.conv\.", name) for name in tensors)
     leaf = ".conv.0.weight" if separable else ".weight"
     early = any(name.endswith(f"conv_block.5{leaf}") for name in tensors)  # no dropout; norms lie at .2, .6 or .7 only
-    up1, up2, head = 10 + blocks, 13 + blocks, f"model.{17 + blocks}"
-    parts = [Part(f"model.{at}", name, f"model.{at + 1}", f"norms.{name}") for name, at in
-             (("stem", 1), ("down1", 4), ("down2", 7), ("up1", up1), ("up2", up2))]
+    first = 4 + 3 * downs
+    behind = first + blocks
+    # Name, place, axis of the width, what a base width is multiplied by.
+    stages = [("stem", 1, 0, 1), *((f"down{i + 1}", 4 + 3 * i, 0, 2 << i) for i in range(downs)),
+              *((f"up{i + 1}", behind + 3 * i, 1, 1 << downs - 1 - i) for i in range(downs))]
+    parts = [Part(f"model.{at}", name, f"model.{at + 1}", f"norms.{name}") for name, at, _, _ in stages]
     insides = []  # of each block, the convolution that sets its width inside
     for i in range(blocks):
         for j, at in ((1, 1), (2, 5 if early else 6)):
-            conv, ours = f"model.{10 + i}.conv_block.{at}", f"body.{i}.conv{j}"
-            norm = f"model.{10 + i}.conv_block.{at + 1}", f"body.{i}.norm{j}"
+            conv, ours = f"model.{first + i}.conv_block.{at}", f"body.{i}.conv{j}"
+            norm = f"model.{first + i}.conv_block.{at + 1}", f"body.{i}.norm{j}"
             if separable:
                 parts += [Part(f"{conv}.conv.0", f"{ours}.depthwise"), Part(f"{conv}.conv.2", f"{ours}.pointwise", *norm)]
             else:
                 parts.append(Part(conv, ours, *norm))
             if j == 1:
                 insides.append(parts[-1].conv)
+    parts.append(Part(f"model.{behind + 3 * downs + 1}", "head"))
 
     def fields(t: Tensors, where: str) -> dict[str, Any]:
-        groups = _groups([t[f"{conv}.weight"].shape[0] for conv in insides])
-        mids = [(f"mid{group_of(i, blocks, groups)}", conv, 0, 4) for i, conv in enumerate(insides)]
-        return {"in_channels": t["model.1.weight"].shape[1], "out_channels": t[f"{head}.weight"].shape[0],
-                "blocks": blocks, "groups": groups, "body_block": "separable" if separable else "plain",
-                **_pinned(t, where, [("stem", "model.1", 0, 1), ("down1", "model.4", 0, 2), ("down2", "model.7", 0, 4),
-                                     *mids, ("up1", f"model.{up1}", 1, 2), ("up2", f"model.{up2}", 1, 1)])}
+        own: dict[str, Any] = {"downs": downs}
+        widths = [(name, f"model.{at}", axis, times) for name, at, axis, times in stages]
+        if downs == 2:
+            groups = _groups([t[f"{conv}.weight"].shape[0] for conv in insides])
+            own = {"groups": groups}
+            widths[3:3] = [(f"mid{group_of(i, blocks, groups)}", conv, 0, 4) for i, conv in enumerate(insides)]
+        return {"in_channels": t["model.1.weight"].shape[1], "out_channels": t[parts[-1].weight].shape[0], "blocks": blocks,
+                "body_block": "separable" if separable else "plain", **own, **_pinned(t, where, widths)}
 
-    text = f"ResNet of {blocks} {'separable' if separable else 'full'} blocks"
-    return Published("pix2pix-resnet", text, (*parts, Part(head, "head")), fields)
+    body = f"{blocks} {'separable' if separable else 'full'} blocks"
+    if downs == 2:
+        return Published("pix2pix-resnet", f"ResNet of {body}", tuple(parts), fields)
+    stem = tensors.get("model.1.weight")
+    labels = stem is not None and stem.dim() == 4 and stem.shape[1] > 3
+    text = f"pix2pixHD GlobalGenerator of {downs} down-samplings and {body}"
+    return Published("pix2pixhd", text, tuple(parts), fields, (256, 512), {"edges": "yes"} if labels else {})
 
 
 def _groups(insides: list[int]) -> int:
@@ -120,7 +145,7 @@ def _unet(tensors: Tensors) -> Published:
         return {"in_channels": t[parts[0].weight].shape[1], "out_channels": t[parts[top].weight].shape[1],
                 "levels": top, **_pinned(t, where, groups)}
 
-    return Published("pix2pix-unet", f"UNet of {top} levels", parts, fields)
+    return Published("pix2pix-unet", f"UNet of {top} levels", parts, fields, (1 << top, 1 << top))
 
 
 def _levels(tensors: Tensors) -> Iterator[Part]:

@@ -5,15 +5,16 @@ UGC Eq. (2) prints the log loss (`vanilla`); the code of the whole lineage runs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 class GanLoss(NamedTuple):
-    """d(real, fake) is what D minimises (before the factor 0.5), g(fake) what G minimises."""
+    """d(real, fake) is what D minimises (before its factor), g(fake) what G minimises."""
 
     d: Callable[[Tensor, Tensor], Tensor]
     g: Callable[[Tensor], Tensor]
@@ -32,3 +33,9 @@ LSGAN = GanLoss(lambda real, fake: (real.float() - 1.0).square().mean() + fake.f
                 lambda fake: (fake.float() - 1.0).square().mean())
 
 GAN_LOSSES = {"hinge": HINGE, "vanilla": VANILLA, "lsgan": LSGAN}
+
+
+def over_scales(losses: Iterable[Tensor], how: Literal["sum", "mean"]) -> Tensor:
+    """The losses of a discriminator's scales as one: pix2pixHD adds them up, SPADE averages them."""
+    each = torch.stack(list(losses))
+    return each.sum() if how == "sum" else each.mean()

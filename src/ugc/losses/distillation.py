@@ -19,7 +19,7 @@ from ugc.core.config import Config
 from ugc.core.device import exact
 from ugc.core.errors import UserError, near
 from ugc.losses.structure import gram, total_variation
-from ugc.nn.backbones import BACKBONES, Backbone, load_backbone, resolved
+from ugc.nn.backbones import Backbone, load_backbone, output_backbones, resolved
 from ugc.nn.ssim import Moments, moments, ssim_of
 
 PARTS = ("ssim", "feature", "style", "tv", "l1")
@@ -45,8 +45,8 @@ class DistillationConfig(Config):
     @field_validator("backbone")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in ("auto", "none") and name not in BACKBONES:
-            raise ValueError(f"unknown backbone: {near(name, ['auto', 'none', *BACKBONES])}")
+        if name not in (known := ["auto", "none", *output_backbones()]):
+            raise ValueError(f"unknown backbone: {near(name, known)}")
         return name
 
     @property

@@ -20,14 +20,14 @@ from ugc.core.device import Device
 from ugc.core.registry import Registry
 from ugc.data.stream import Batch
 from ugc.losses.distillation import DistillationConfig, OutputDistillation
-from ugc.methods.objective import ObjectiveConfig
-from ugc.models.discriminators import PatchConfig, PatchGAN
+from ugc.methods.objective import ObjectiveConfig, Supervised
+from ugc.models.discriminators import Discriminator, PatchConfig
 from ugc.models.generator import Generator, GeneratorConfig
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
 from ugc.nn.transfer import take_over
 from ugc.search.budget import Budget
-from ugc.training.player import OptimiserConfig, Player
+from ugc.training.player import OptimiserConfig, Player, Role
 
 N = TypeVar("N", bound=torch.nn.Module)
 
@@ -89,7 +89,7 @@ class Phase(ABC):
 class Setting:
     """What a method is handed: the resolved family, loss and optimiser settings, and where to compute.
 
-    config: the supernet's config; patch: the discriminator's, every number filled in.
+    config: the supernet's config; patch and objective: every field filled in.
     """
 
     family: type[Generator]
@@ -107,9 +107,9 @@ class Setting:
         net = self.family(config).init(Clock(self.seed).torch(f"init/{purpose}"))
         return net.to(self.device.device)
 
-    def discriminator(self, purpose: str) -> PatchGAN:
+    def discriminator(self, purpose: str) -> Discriminator:
         """A discriminator with fresh weights, on the device."""
-        net = PatchGAN(self.judged_channels, self.patch).init(Clock(self.seed).torch(f"init/{purpose}"))
+        net = Discriminator(self.judged_channels, self.patch).init(Clock(self.seed).torch(f"init/{purpose}"))
         return net.to(self.device.device)
 
     @property
@@ -131,8 +131,12 @@ class Setting:
             text += f" (the original's base is {theirs}, the supernet's {ours})"
         return net, {"warm_start": {"text": text, **asdict(taken)}}
 
-    def player(self, net: N) -> Player[N]:
-        return Player(net.train(), self.optimiser, self.device)
+    def player(self, net: N, role: Role = "pupil") -> Player[N]:
+        """`net` as a player: a `generator` against a discriminator, a `discriminator`, or who sees none."""
+        return Player(net.train(), self.optimiser.of(role), self.device)
+
+    def supervised(self) -> Supervised:
+        return Supervised(self.objective, self.device.device)
 
     def l_od(self) -> OutputDistillation:
         return OutputDistillation(self.distillation, self.device.device)

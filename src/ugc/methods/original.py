@@ -9,7 +9,6 @@ from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.data.stream import Batch
 from ugc.methods.method import METHODS, Losses, Method, Phase, Setting
-from ugc.methods.objective import Supervised
 from ugc.models.generator import Generator
 
 
@@ -18,19 +17,22 @@ class Gan(Phase):
 
     def __init__(self, setting: Setting) -> None:
         net = setting.generator(setting.family.original(setting.config), "original")
-        self.G, self.D = setting.player(net), setting.player(setting.discriminator("original/D"))
+        self.G = setting.player(net, "generator")
+        self.D = setting.player(setting.discriminator("original/D"), "discriminator")
         self.players = {"G": self.G, "D": self.D}
-        self.objective = Supervised(setting.objective)
+        self.objective = setting.supervised()
 
     def step(self, batch: Batch, clock: Clock) -> Losses:
         """D learns to tell, then G to please it and to hit the target. UGC Eq. (4)."""
-        x, y = batch.source, batch.target
-        losses = Losses()
-        fake = self.G(x)
-        d_parts, _ = self.objective.d_parts(self.D, x, y, fake.detach())
+        pairs, losses = self.objective.pairs(batch.source, batch.target), Losses()
+        fake = self.G(pairs.x)
+        d_parts, _ = self.objective.d_parts(self.D, pairs, fake.detach())
         self.D.learn([losses.add("D", d_parts)])
-        self.G.learn([losses.add("G", self.objective.g_parts(self.D, x, fake, y))])
+        self.G.learn([losses.add("G", self.objective.g_parts(self.D, pairs, fake))])
         return losses
+
+    def about(self) -> dict[str, dict[str, Any]]:
+        return {"objective": self.objective.about}
 
     def nets(self) -> dict[str, Generator]:
         return {"original": self.G.net}

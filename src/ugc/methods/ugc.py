@@ -23,9 +23,9 @@ from ugc.core.config import Config
 from ugc.data.stream import Batch
 from ugc.losses.distillation import Look
 from ugc.methods.method import METHODS, Losses, Method, Phase, Selection, Setting
-from ugc.methods.objective import Supervised
+from ugc.methods.objective import judge
 from ugc.methods.uniform import uniform_selection
-from ugc.models.discriminators import PatchGAN, score
+from ugc.models.discriminators import Discriminator, score
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.search.budget import Budget
@@ -59,28 +59,29 @@ class Supernet(Phase):
 
     def __init__(self, config: UgcConfig, setting: Setting, original: Generator | None = None) -> None:
         net, self.began = setting.supernet(original)
-        self.G, self.D = setting.player(net), setting.player(setting.discriminator("supernet/D"))
+        self.G = setting.player(net, "generator")
+        self.D = setting.player(setting.discriminator("supernet/D"), "discriminator")
         self.players = {"G": self.G, "D": self.D}
         self.config, self.space = config, net.space
         self.cost = setting.cost_model(setting.config)
-        self.objective, self.L_OD = Supervised(setting.objective), setting.l_od()
+        self.objective, self.L_OD = setting.supervised(), setting.l_od()
 
     def step(self, batch: Batch, clock: Clock) -> Losses:
         """Fig. 3, step 1. UGC Eq. (1): L_stage1 = L_sup^A(G_l) + L_dist^U(G_r, G_s), one update of the shared weights."""
         x, y = batch.source, batch.target
         u = batch.unlabelled if self.config.nas_ssl and len(batch.unlabelled) else x  # no U: distil on A's sources
         l, r, s = self.space.largest, self.draw(clock), self.space.smallest
-        losses = Losses()
+        pairs, losses = self.objective.pairs(x, y), Losses()
 
         fake = self.G(x, l)
         with torch.no_grad():  # what the smaller nets are taught
             taught = self.L_OD.look(fake.detach() if u is x else self.G(u, l))
 
-        d_parts, _ = self.objective.d_parts(self.D, x, y, fake.detach())
+        d_parts, _ = self.objective.d_parts(self.D, pairs, fake.detach())
         self.D.learn([losses.add("D", d_parts)])
 
         def sandwich() -> Iterator[Tensor]:  # one graph alive at a time
-            yield losses.add("G", self.objective.g_parts(self.D, x, fake, y))  # Eq. (4)
+            yield losses.add("G", self.objective.g_parts(self.D, pairs, fake))  # Eq. (4)
             for name, k in (("r", r), ("s", s)):
                 parts = self.L_OD(taught, self.L_OD.look(self.G(u, k)))  # Eq. (5)
                 yield losses.add("G", {f"{name}.{part}": value for part, value in parts.items()})
@@ -89,7 +90,7 @@ class Supernet(Phase):
         return losses
 
     def about(self) -> dict[str, dict[str, Any]]:
-        return {"distillation": self.L_OD.about, **self.began}
+        return {"objective": self.objective.about, "distillation": self.L_OD.about, **self.began}
 
     def left(self) -> dict[str, Mapping[str, Tensor]]:
         return {"D": self.D.net.state_dict()}
@@ -118,16 +119,16 @@ class Distill(Phase):
     """Stage 2, adaptive online semi-supervised distillation: two teachers learn from pairs, the student from them."""
 
     def __init__(self, config: UgcConfig, setting: Setting, student: Generator, teachers: Mapping[str, Generator],
-                 discriminators: Mapping[str, PatchGAN]) -> None:
+                 discriminators: Mapping[str, Discriminator]) -> None:
         self.config = config
         self.student = setting.player(student)
-        self.T = {k: setting.player(teachers[k]) for k in TEACHERS}
-        self.D = {name: setting.player(net) for name, net in discriminators.items()}
+        self.T = {k: setting.player(teachers[k], "generator") for k in TEACHERS}
+        self.D = {name: setting.player(net, "discriminator") for name, net in discriminators.items()}
         self.players = {"student": self.student, **self.T, **self.D}
         self.D_EMA = {k: torch.tensor(float("nan"), device=setting.device.device) for k in TEACHERS}
-        self.objective, self.L_OD = Supervised(setting.objective), setting.l_od()
+        self.objective, self.L_OD = setting.supervised(), setting.l_od()
 
-    def judge(self, k: str) -> Player[PatchGAN]:
+    def judge(self, k: str) -> Player[Discriminator]:
         """The discriminator of teacher k."""
         return self.D["D"] if self.config.discriminators == "shared" else self.D[f"D_{k}"]
 
@@ -156,16 +157,17 @@ class Distill(Phase):
 
     def teach(self, x: Tensor, y: Tensor, fakes: Mapping[str, Tensor], losses: Losses) -> None:
         """L_sup^A(T^D) + L_sup^A(T^W): each D, then its teachers. UGC Eq. (4) and (6)."""
+        pairs = self.objective.pairs(x, y)
         for name, D in self.D.items():
             own = [k for k in TEACHERS if self.judge(k) is D]
-            d_parts, maps = self.objective.d_parts(D, x, y, *(fakes[k].detach() for k in own))
+            d_parts, judgements = self.objective.d_parts(D, pairs, *(fakes[k].detach() for k in own))
             D.learn([losses.add(name, d_parts)])
-            for k, judged in zip(own, maps):
+            for k, judged in zip(own, judgements):
                 mean = processes.mean(score(judged).mean())
                 ema = self.D_EMA[k]
                 ema.copy_(torch.where(ema.isnan(), mean, self.config.decay * ema + (1 - self.config.decay) * mean))
         for k, T in self.T.items():
-            T.learn([losses.add(k, self.objective.g_parts(self.judge(k), x, fakes[k], y))])
+            T.learn([losses.add(k, self.objective.g_parts(self.judge(k), pairs, fakes[k]))])
 
     @torch.no_grad()
     def on(self, k: str, sources: Tensor) -> Tensor:
@@ -177,8 +179,8 @@ class Distill(Phase):
 
     @torch.no_grad()
     def score(self, k: str, u: Tensor, image: Tensor) -> Tensor:
-        """D[T(u)] of Eq. (8), [M]: D's score of each image, averaged over its patches."""
-        return score(self.judge(k)(u, image)) if len(u) else u.new_zeros(0)
+        """D[T(u)] of Eq. (8), [M]: D's score of each image, averaged over its patches, then over scales."""
+        return score(judge(self.judge(k), u, image)[0]) if len(u) else u.new_zeros(0)
 
     def phi(self, k: str, scores: Tensor, clock: Clock) -> Tensor:
         """The adaptive filter: 1, or one coin an image, by D[T(u)] against D_EMA. UGC Eq. (8).
@@ -212,7 +214,7 @@ class Distill(Phase):
         return {name: p.net for name, p in players.items()}
 
     def about(self) -> dict[str, dict[str, Any]]:
-        return {"distillation": self.L_OD.about}
+        return {"objective": self.objective.about, "distillation": self.L_OD.about}
 
     def extra(self) -> dict[str, Tensor]:
         return dict(self.D_EMA)

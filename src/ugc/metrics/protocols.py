@@ -4,6 +4,7 @@
     lpips                     the same, by VGG-16 (`lpips.py`), where its files are at hand
     kd_efflite0 fd_efflite0   distances of two sets of features (`distances.py`)
     kid fid                   the same formulas on the Inception of the literature, where its file is at hand
+    miou_NAME pixel_accuracy_NAME fwiou_NAME      whether a segmenter finds the label map in the picture (`segmentation.py`)
 
 The first kind sees place and shape and forgives blur, the last two see blur and grain and are blind to place: quote both,
 beside `copy` (the source as the answer) and `floor` (real images against real ones).
@@ -22,7 +23,8 @@ from ugc.core.registry import Registry
 
 @dataclass(frozen=True)
 class Metric:
-    """One number and its meaning: of each image (`per_image`, or `judge`), or of two sets (the other four).
+    """One number and its meaning: of each image (`per_image`, or `judge`), of two sets (the other four), or of a picture and
+    its label map (none of them: these are made by `Segmenter`).
 
     Attributes:
         better: which direction is good.
@@ -56,13 +58,15 @@ METRICS: Registry[Metric] = Registry("metric", "ugc.metrics")
 
 TO_ORIGINAL = "_to_original"  # behind a metric's name: the original's picture in the target's place
 
-# of rows and tables; others follow by name
+# of rows and tables: what label maps are judged by, these, then others by name
+OF_LABELS = ("miou_", "pixel_accuracy_", "fwiou_")
 ORDER = ("psnr", "ssim", "l1", "lpips", "ink_iou", "kd_efflite0", "fd_efflite0", "kid", "fid")
 
 
 def ordered() -> list[Metric]:
     """All metrics in the order of tables."""
-    return sorted((metric for _, metric in METRICS.items()), key=lambda m: (*(m.name != o for o in ORDER), m.name))
+    return sorted((metric for _, metric in METRICS.items()), key=lambda m: (
+        *(not m.name.startswith(kind) for kind in OF_LABELS), *(m.name != name for name in ORDER), m.name))
 
 
 def to_original() -> list[Metric]:

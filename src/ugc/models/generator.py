@@ -7,7 +7,7 @@ slots), a student is a config whose `arch` pins every choice. `net(x, arch)` run
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,6 +20,7 @@ from ugc.core.errors import UserError
 from ugc.core.registry import Registry
 from ugc.nn.arch import Arch, Choice, SearchSpace
 from ugc.nn.shrink import copy_slices
+from ugc.nn.spectral import spectral
 
 FAMILIES: Registry[type[Generator]] = Registry("family", "ugc.models")
 
@@ -77,11 +78,14 @@ class Generator(nn.Module):
     """A source image in, a target image of the same size out: [N, C, H, W] in [-1, 1].
 
     A subclass names its `Config`, `original` (the config of the published net), its search `choices`, its `stride`
-    (H and W must be multiples of it) and `forward(x, arch)`.
+    (H and W must be multiples of it) and `forward(x, arch)`. `judge` and `objective` are its own fields of `PatchConfig`
+    and `ObjectiveConfig`, for a recipe that leaves them open; what is not in them is as in pix2pix.
     """
 
     Config: ClassVar[type[GeneratorConfig]] = GeneratorConfig
     default_budget: ClassVar[str] = "40x"
+    judge: ClassVar[Mapping[str, Any]] = {}
+    objective: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -125,6 +129,10 @@ class Generator(nn.Module):
         """The sub-network `arch` on the shared weights."""
         return partial(self, arch=arch)
 
+    def baked(self) -> Generator:
+        """The same net without what only training needs, such as spectral norm; itself where there is nothing of it."""
+        return self
+
     def source_shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         return (1, self.config.in_channels, *size)
 
@@ -154,6 +162,8 @@ def init_weights(net: nn.Module, generator: torch.Generator, std: float = 0.02) 
             parameter.zero_()
         else:
             parameter.copy_(draw + 1.0 if parameter.dim() == 1 else draw)
+    for layer in spectral(net):
+        layer.begin(generator)
 
 
 def shrink(net: Generator, arch: Arch) -> Generator:

@@ -27,6 +27,9 @@ class Pix2pixHD(ResidualGenerator):
 
     Config = Pix2pixHDConfig
     default_budget = "17x"
+    judge = {"scales": 2, "padding": 2}
+    objective = {"gan": "lsgan", "scales": "sum", "d_factor": 0.5, "lambda_recon": 0.0, "lambda_features": 10.0,
+                 "lambda_perceptual": 10.0}
 
     @classmethod
     def levels(cls, config: Pix2pixHDConfig) -> int:

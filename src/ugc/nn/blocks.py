@@ -1,4 +1,4 @@
-"""Residual blocks out of elastic layers. x, out: [N, C, H, W]; H and W at least 2 (they pad by reflection)."""
+"""Residual blocks out of elastic layers. x, out: [N, C, H, W]; H and W at least 2 where they pad by reflection."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ugc.nn.elastic import ElasticConv, ElasticDepthwise, ElasticInstanceNorm, n
 class SeparableConv(nn.Module):
     """Depthwise 3x3 -> instance norm -> pointwise 1x1, both with bias (the norm is instance whatever the host's is)."""
 
-    def __init__(self, width_in: int, width_out: int) -> None:
+    def __init__(self, width_in: int, width_out: int, reflect: bool = True) -> None:
         super().__init__()
-        self.depthwise = ElasticDepthwise(width_in)
+        self.depthwise = ElasticDepthwise(width_in, reflect=reflect)
         self.norm = ElasticInstanceNorm(width_in)
         self.pointwise = ElasticConv((width_in,), width_out, 1)
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ugc.nn.arch import Arch, SearchSpace
-from ugc.nn.elastic import Elastic, ElasticBatchNorm
+from ugc.nn.elastic import Elastic, ElasticBatchNorm, ElasticInstanceNorm
 
 KEYS = ("params", "macs", "macs_paper")
 
@@ -72,7 +72,15 @@ def trace(net: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[Laye
 
 def _on_meta(net: nn.Module) -> nn.Module:
     with torch.device("meta"):
-        return type(net)(net.config).eval()
+        meta: nn.Module = type(net)(net.config).eval()
+    for layer in meta.modules():
+        if isinstance(layer, ElasticInstanceNorm | ElasticBatchNorm):  # change no shape, and are slow there
+            layer.forward = _same  # type: ignore[method-assign]
+    return meta
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _trace(meta: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[LayerCost]:
@@ -83,7 +91,8 @@ def _trace(meta: nn.Module, arch: Arch | None, size: tuple[int, int]) -> list[La
         assert isinstance(layer, Elastic)
         have, width = tuple(a.shape[1] for a in args), out.shape[1]
         grid_in, grid_out = args[0].shape[2] * args[0].shape[3], out.shape[2] * out.shape[3]
-        owned = [t for name, t in layer.cut(have, width).items() if not name.startswith("running")]
+        own = dict(layer.named_parameters(recurse=False))  # and no buffers: statistics, vectors of spectral norm
+        owned = [t for name, t in layer.cut(have, width).items() if name in own]
         cost = Cost(sum(t.numel() for t in owned), *layer.macs(have, width, grid_in, grid_out))
         found.append(LayerCost(names[layer], type(layer).__name__, have, width, grid_in, grid_out, cost))
 

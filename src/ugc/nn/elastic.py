@@ -118,11 +118,11 @@ class ElasticConvTranspose(Elastic):
 
 
 class ElasticDepthwise(Elastic):
-    """Depthwise convolution by reflection: one filter a channel, so as many channels out as in."""
+    """Depthwise convolution, by reflection or by zeros: one filter a channel, so as many channels out as in."""
 
-    def __init__(self, width: int, kernel: int = 3) -> None:
+    def __init__(self, width: int, kernel: int = 3, reflect: bool = True) -> None:
         super().__init__((width,), width)
-        self.kernel = kernel
+        self.kernel, self.reflect = kernel, reflect
         self.weight = nn.Parameter(torch.empty(width, 1, kernel, kernel))
         self.bias = nn.Parameter(torch.empty(width))
 
@@ -132,7 +132,9 @@ class ElasticDepthwise(Elastic):
     def forward(self, x: Tensor) -> Tensor:
         c, p = x.shape[1], self.kernel // 2
         t = self.cut((c,), c)
-        return F.conv2d(F.pad(x, (p, p, p, p), mode="reflect"), t["weight"], t["bias"], groups=c)
+        if self.reflect:
+            return F.conv2d(F.pad(x, (p, p, p, p), mode="reflect"), t["weight"], t["bias"], groups=c)
+        return F.conv2d(x, t["weight"], t["bias"], padding=p, groups=c)
 
     def macs(self, have: tuple[int, ...], width: int, grid_in: int, grid_out: int) -> tuple[int, int]:
         macs = self.kernel**2 * width * grid_out
@@ -156,7 +158,7 @@ class ElasticInstanceNorm(Elastic):
 
 
 class ElasticBatchNorm(Elastic):
-    """Batch norm with sliced affine and sliced running statistics.
+    """Batch norm with sliced running statistics and, unless `affine` is off, a sliced scale and shift.
 
     In training it uses the batch's statistics, and a forward without gradient leaves the buffers alone. Sub-networks
     share the buffers, so these mean nothing in a supernet: evaluate shrunk, recalibrated copies (`nn.shrink`).
@@ -165,16 +167,16 @@ class ElasticBatchNorm(Elastic):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, width: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, width: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__((width,), width)
         self.eps, self.momentum = eps, momentum
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
+        self.weight = nn.Parameter(torch.ones(width)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(width)) if affine else None
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 
     def cut(self, have: tuple[int, ...], width: int) -> dict[str, Tensor]:
-        names = ("weight", "bias", "running_mean", "running_var")
+        names = ("running_mean", "running_var") if self.weight is None else ("weight", "bias", "running_mean", "running_var")
         return {name: leading(getattr(self, name), 0, self.parts, have) for name in names}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,13 +187,9 @@ class ElasticBatchNorm(Elastic):
         if self.training and not torch.is_grad_enabled():
             mean, var = None, None
         y = x.float() if x.dtype == torch.float16 else x
-        return F.batch_norm(y, mean, var, t["weight"], t["bias"], self.training, self.momentum, self.eps).to(x.dtype)
+        return F.batch_norm(y, mean, var, t.get("weight"), t.get("bias"), self.training, self.momentum, self.eps).to(x.dtype)
 
 
-NORMS = {"instance": ElasticInstanceNorm, "batch": ElasticBatchNorm}
-
-
-def norm(kind: str, width: int) -> Elastic:
-    """A norm by name: `instance` or `batch`."""
-    made: Elastic = NORMS[kind](width)
-    return made
+def norm(kind: str, width: int, affine: bool = True) -> Elastic:
+    """A norm by name: `instance`, or `batch` with or without parameters."""
+    return {"instance": ElasticInstanceNorm(width), "batch": ElasticBatchNorm(width, affine=affine)}[kind]

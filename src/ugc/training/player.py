@@ -17,19 +17,35 @@ from torch import Tensor, nn
 from ugc.core import processes
 from ugc.core.config import Config
 from ugc.core.device import Device
+from ugc.nn.spectral import spectral
 
 N = TypeVar("N", bound=nn.Module)
 
 
+Role = Literal["generator", "discriminator", "pupil"]  # plays against a D; is one; sees none
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+TTUR = {"generator": 0.5, "discriminator": 2.0}  # times lr
+
+
 class OptimiserConfig(Config):
-    """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear)."""
+    """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear).
+
+    ttur: two rates [Heusel 2017], as SPADE: discriminators learn at 2 lr, generators that play against one at lr / 2, both
+    with betas (0, 0.9). Who sees no discriminator keeps lr and betas.
+    """
 
     lr: float = Field(default=2e-4, gt=0)
     betas: tuple[Beta, Beta] = (0.5, 0.999)
     schedule: Literal["linear", "lineage"] = "linear"
+    ttur: bool = False
+
+    def of(self, role: Role) -> OptimiserConfig:
+        """The settings of a player in that role."""
+        if not self.ttur or role == "pupil":
+            return self
+        return self.model_copy(update={"lr": TTUR[role] * self.lr, "betas": (0.0, 0.9)})
 
 
 class Player(nn.Module, Generic[N]):
@@ -49,6 +65,7 @@ class Player(nn.Module, Generic[N]):
         self.device = device
         self.lr = config.lr
         self.own = [p for p in net.parameters() if p.requires_grad]
+        self.spectral = spectral(net)
         fused = device.device.type in ("cpu", "cuda")
         self.optimiser = torch.optim.Adam(self.own, lr=config.lr, betas=config.betas, fused=fused)
         self.scaler = device.scaler()
@@ -81,6 +98,8 @@ class Player(nn.Module, Generic[N]):
             self.scaler.update()
         else:
             self.optimiser.step()
+        for layer in self.spectral:  # u and v move with the weights, and nowhere else
+            layer.iterate()
         for parameter in self.own:
             parameter.grad = None
 

@@ -1,0 +1,134 @@
+"""Maps of ids on disk: one whole number a pixel, a class (label map) or a thing (instance map); and what ids there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ImageOps
+
+from ugc.core import files
+from ugc.core.encoding import MOST
+from ugc.core.errors import UserError
+from ugc.core.images import Array
+from ugc.core.log import progress
+from ugc.core.pins import read_note
+from ugc.data.folders import stamps
+from ugc.data.layouts import Files
+from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, unreadable
+
+GREY = {2: 85, 4: 17}  # bits -> by what Pillow multiplies the greys of such a PNG, to make white 255
+COLOURS = "write ids, or put colour maps in train_A and their photos in train_B: they are then plain pictures"
+
+
+class Seen(NamedTuple):
+    """A class id in some label maps: in how many of them, on how many pixels, and the first of them."""
+
+    maps: int
+    pixels: int
+    first: str
+
+
+Found = dict[int, Seen]  # by id
+
+
+def map_info(path: Path, kind: str = "label map") -> Info:
+    """Size of a map of ids, from the header alone; its depth is of no matter.
+
+    Raises:
+        UserError: not a picture, in colour, of floating point, or in a format that changes ids.
+    """
+    try:
+        with opened(path) as image:
+            mode, form, size = image.mode, image.format, (image.height, image.width)
+    except Exception:  # of which `picture_info` says what it is, or that it is one of more channels
+        mode, form, size = "", "", (0, 0)
+    if mode == "F":
+        raise UserError(f"{path} holds floating-point numbers; expected a {kind}: one whole number a pixel")
+    if mode == "I":
+        return bounded(path, Info(1, np.uint8, size, alpha=False, deep=False))
+    info = picture_info(path)
+    if mode != "P" and info.channels > 1:
+        raise UserError(f"{path} has {info.channels} channels; expected a {kind}: one whole number a pixel; {COLOURS}")
+    if form == "JPEG":
+        raise UserError(f"{path} is a JPEG, which changes ids; expected a {kind} as PNG")
+    return Info(1, np.uint8, info.size, alpha=False, deep=False)
+
+
+def read_map(path: Path, kind: str = "label map") -> Array:
+    """The ids, int64 [H, W]: of 1 to 32 bits; of a picture with a palette its indices.
+
+    Raises:
+        UserError: as `map_info`, or the file is truncated.
+    """
+    map_info(path, kind)
+    try:
+        with opened(path) as image:
+            ids: Array = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
+            small = image.format == "PNG" and image.mode == "L"
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from None
+    bits = png_header(path)[0] if small else 8
+    return ids // GREY.get(bits, 1)
+
+
+def read_labels(path: Path) -> Array:
+    """The class ids of a label map, uint8 [H, W].
+
+    Raises:
+        UserError: as `read_map`, or an id that is no class.
+    """
+    ids = read_map(path)
+    if not 0 <= (least := int(ids.min())) <= (most := int(ids.max())) < MOST:
+        raise UserError(f"{path} holds the id {most if most >= MOST else least}; class ids are 0 to {MOST - 1} "
+                        "(is it an instance map?)")
+    return ids.astype(np.uint8)
+
+
+def nearest(ids: Array, height: int, width: int) -> Array:
+    """[H, W] -> [height, width]: each pixel takes the id at its centre; as Pillow's NEAREST."""
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip((height, width), ids.shape))
+    resized: Array = ids[rows[:, None], columns]
+    return resized
+
+
+def counted_ids(path: Path) -> dict[int, int]:
+    """{class id: pixels} of a label map."""
+    pixels = np.bincount(read_labels(path).ravel(), minlength=MOST)
+    return {int(i): int(pixels[i]) for i in np.flatnonzero(pixels)}
+
+
+def tally(counts: Mapping[str, Mapping[int, int]]) -> Found:
+    """What ids some label maps hold, {path: {id: pixels}} -> by id, in order."""
+    found = Found()
+    for path, pixels in counts.items():
+        for i, count in pixels.items():
+            seen = found.get(i, Seen(0, 0, path))
+            found[i] = Seen(seen.maps + 1, seen.pixels + count, seen.first)
+    return dict(sorted(found.items()))
+
+
+def scan(root: Path, splits: Mapping[str, Files]) -> dict[str, Found]:
+    """The ids of all label maps of each split. They are read once; what was found is kept until one is written to.
+
+    Raises:
+        UserError: of the first that cannot be read, is no label map, or holds an id that is no class.
+    """
+    paths = [path for maps in splits.values() for path in maps.values()]
+    note = files.home() / "data" / f"{files.digest([list(splits), stamps(root, paths)])}-ids.json"
+    if not (known := read_note(note)):
+        with progress("label maps", len(paths)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+            counts = dict[str, dict[int, int]]()
+            for path, pixels in zip(paths, pool.map(lambda path: counted_ids(root / path), paths)):
+                counts[path] = pixels
+                bar.advance()
+        known = {split: list(tally({path: counts[path] for path in maps.values()}).items())
+                 for split, maps in splits.items()}
+        files.write_json(note, known)
+    return {split: {i: Seen(*seen) for i, seen in found} for split, found in known.items()}
