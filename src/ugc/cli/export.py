@@ -11,7 +11,7 @@ HELP = "write a saved net as one file for other runtimes"
 def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("student", metavar="STUDENT", help="a saved net, such as RUN/student")
     parser.add_argument("--format", default="onnx", help="onnx (default)")
-    parser.add_argument("--labels", metavar="ids|onehot", 
+    parser.add_argument("--labels", metavar="ids|onehot",
                         help="how label maps come in: class ids (default) or one channel a class")
     parser.add_argument("--out", metavar="FILE", help="default: STUDENT/model.onnx")
 

@@ -12,8 +12,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("student", metavar="STUDENT", help="a saved net, such as RUN/student")
     parser.add_argument("input", metavar="INPUT", help="a picture or label map, a folder or a glob")
     parser.add_argument("output", metavar="OUTPUT", help="a picture or a folder")
-    parser.add_argument("--instances", metavar="DIR", help="instance maps of the same stems; default: beside the label maps, "
-                        "where the tree is that of Cityscapes or pix2pixHD")
+    parser.add_argument("--instances", metavar="DIR", help="instance maps of the same stems; default: beside the label "
+                        "maps, where the tree is that of Cityscapes or pix2pixHD")
     parser.add_argument("--device", default="auto")
 
 

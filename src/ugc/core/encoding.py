@@ -86,8 +86,8 @@ class LabelEncoding(Encoding):
 
     @property
     def text(self) -> str:
-        return (f"label maps of {self.classes} class{'es' if self.classes != 1 else ''}{' and unknown' if self.unknown else ''}"
-                f"{' with' if self.edges else ' without'} instance maps")
+        classes = f"{self.classes} class{'es' if self.classes != 1 else ''}{' and unknown' if self.unknown else ''}"
+        return f"label maps of {classes} {'with' if self.edges else 'without'} instance maps"
 
     def store(self, ids: Array, instances: Array | None, where: str) -> Array:
         """A label map as files have it, integers [H, W] with 255 for unknown, and its instance map -> uint8 [H, W, 1 or 2].

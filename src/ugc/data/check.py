@@ -20,10 +20,13 @@ from ugc.core.errors import UserError
 from ugc.core.files import place
 from ugc.core.images import Array
 from ugc.core.log import progress
+from ugc.data.checklabels import class_lines, classes_of, found_in, label_problems
 from ugc.data.dataset import DataConfig, Dataset, Record, open_dataset, text_of
-from ugc.data.folders import differs, misfit, records
+from ugc.data.folders import LabelMap, differs, misfit, records
+from ugc.data.idmaps import id_counts, map_info, read_labels, read_map
+from ugc.data.labelmaps import with_classes
 from ugc.data.labels import split
-from ugc.data.layouts import Layout, find_layout
+from ugc.data.layouts import Layout, find_labels, find_layout, has_labels
 from ugc.data.pictures import Info, picture_info, read_picture
 
 SHOWN = 10  # lines of each kind of problem that people see; programs get all
@@ -32,9 +35,13 @@ ROLES = {"source": "A", "target": "B"}
 
 @dataclass(frozen=True)
 class Look:
-    """What one file turned out to be: a picture, with a digest of the pixels of each side, or an error."""
+    """What one file turned out to be: a picture, with a digest of the pixels of each side, or an error.
+
+    ids: of a label map, pixels by class id.
+    """
 
     info: Info | None = None
+    ids: Mapping[int, int] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
 
@@ -72,6 +79,7 @@ class Report:
                 side = self.about[role]
                 yield (f"{role:10}  {side['pictures']:,} pictures; channels: {most(side['channels'])}; "
                        f"bits: {most(side['bits'])}; height x width: {most(side['sizes'])}")
+            yield from class_lines(self.about["classes"]) if "classes" in self.about else ()
         for problem in self.problems:
             yield f"\n{problem.kind}: {len(problem.where):,}"
             yield from (f"  {place}" for place in problem.where[:SHOWN])
@@ -105,36 +113,55 @@ def check(folder: str) -> Report:
     except UserError as problem:
         error = str(problem)
     try:
-        layout = find_layout(root)
+        layout = find_labels(root) if has_labels(root) else find_layout(root)
     except UserError:
         return Report({"folder": str(root), "layout": None}, (), error)
     looks = look_at(root, layout)
+    if layout.labels:
+        layout = with_classes(layout, found_in(layout, ids_of(looks)))
     parts = {name: records(layout, name, config.direction)[0] for name in layout.splits}
     problems = tuple(p for p in all_problems(root, layout, parts, looks) if p.where)
     return Report(counted(root, layout, parts, looks, dataset), problems, error or in_a_run(root, config, dataset, looks))
+
+
+Parts = Mapping[str, list[Record]]
+Looks = Mapping[str, Look]
 
 
 # ---- the files ----
 
 def look_at(root: Path, layout: Layout) -> dict[str, Look]:
     """Every picture of the layout, by path below `root`."""
-    paths = dict.fromkeys(path for sides in layout.splits.values() for files in sides.values() for path in files.values())
+    paths = {path: side if layout.labels else "" for sides in layout.splits.values() for side, files in sides.items()
+             for path in files.values()}
     with progress("check", len(paths)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
         found = {}
-        for path, look in zip(paths, pool.map(lambda path: look_at_one(root / path, layout.cut), paths)):
+        for path, look in zip(paths, pool.map(lambda path: look_at_one(root / path, layout.cut, paths[path]), paths)):
             found[path] = look
             bar.advance()
     return found
 
 
-def look_at_one(path: Path, cut: bool) -> Look:
+def look_at_one(path: Path, cut: bool, labels: str) -> Look:
+    """labels: A for a label map, I for an instance map; else it is a picture."""
     try:
+        if labels == "A":
+            ids = read_labels(path)
+            return Look(map_info(path), id_counts(ids), {"A": digest(ids)})
+        if labels == "I":
+            read_map(path, "instance map")
+            return Look(map_info(path, "instance map"))
         info, pixels = picture_info(path), read_picture(path)
     except UserError as error:
         return Look(error=str(error))
     middle = pixels.shape[1] // 2
-    return Look(info, {"A": digest(pixels[:, :middle]), "B": digest(pixels[:, middle:])} if cut
+    return Look(info, digests={"A": digest(pixels[:, :middle]), "B": digest(pixels[:, middle:])} if cut
                 else dict.fromkeys("AB", digest(pixels)))
+
+
+def ids_of(looks: Looks) -> dict[str, Mapping[int, int]]:
+    """path -> id -> pixels."""
+    return {path: look.ids for path, look in looks.items()}
 
 
 def digest(pixels: Array) -> str:
@@ -144,9 +171,6 @@ def digest(pixels: Array) -> str:
 
 
 # ---- what they come to ----
-
-Parts = Mapping[str, list[Record]]
-Looks = Mapping[str, Look]
 
 
 def counted(root: Path, layout: Layout, parts: Parts, looks: Looks, dataset: Dataset | None) -> dict[str, Any]:
@@ -163,6 +187,8 @@ def counted(root: Path, layout: Layout, parts: Parts, looks: Looks, dataset: Dat
         about[role] = {"pictures": sum(sizes.values()), "sizes": dict(sizes.most_common()),
                        "channels": dict(Counter(str(i.channels) for i in infos if i).most_common()),
                        "bits": dict(Counter(str(8 * np.dtype(i.dtype).itemsize) for i in infos if i).most_common())}
+    if layout.labels:
+        about["classes"] = classes_of(root, layout, ids_of(looks))
     return about
 
 
@@ -195,6 +221,9 @@ def all_problems(root: Path, layout: Layout, parts: Parts, looks: Looks) -> Iter
         yield Problem("targets without a source (ignored)", tuple(path for paths in lone.values() for path in paths))
         yield Problem("test sources without a target (ignored)", tuple(
             r.source.path for name, part in parts.items() if name != "train" for r in part if not r.target))
+    if layout.labels:
+        classes = classes_of(root, layout, ids_of(looks))["count"]
+        yield from (Problem(kind, tuple(places)) for kind, places in label_problems(layout, infos, ids_of(looks), classes))
     where = "in train and test" if test_part(parts) else "twice (one of them may be drawn for the test)"
     for role in ROLES:
         yield Problem(f"the same {role} {where}", tuple(twins(role, parts, looks)))
@@ -229,4 +258,5 @@ def in_a_run(root: Path, config: DataConfig, dataset: Dataset | None, looks: Loo
     used = {*parts.labelled, *parts.unlabelled, *parts.validation}
     order = [*(r.source for r in dataset.train if r.key in used), *(of[key].target for key in parts.labelled),
              *(r.source for r in dataset.test), *(r.target for r in dataset.test)]
-    return next((looks[ref.path].error for ref in order if ref and looks[ref.path].error), "")
+    paths = [path for ref in order if ref for path in (ref.path, ref.instances if isinstance(ref, LabelMap) else None)]
+    return next((looks[path].error for path in paths if path and looks[path].error), "")

@@ -14,7 +14,7 @@ from ugc.core.encoding import LabelEncoding
 from ugc.core.errors import UserError
 from ugc.core.images import Array, from_unit
 from ugc.core.log import progress, say
-from ugc.data.ids import ids_of, read_ids
+from ugc.data.idmaps import ids_of, read_map
 from ugc.data.pictures import as_channels, read_picture, write_picture
 from ugc.export.hub import located
 from ugc.export.saved import load_net, source_of
@@ -52,8 +52,7 @@ class Translator:
             UserError: what is given is not what the net takes.
         """
         if isinstance(self.encoding, LabelEncoding):
-            maps = ids_of(image, "the label map"), None if instance is None else ids_of(instance, "the instance map")
-            return _pil(self.maps(*maps))
+            return _pil(self.maps(ids_of(image), None if instance is None else ids_of(instance, "instance map")))
         if instance is not None:
             raise UserError(f"an instance map is given, and this net takes {self.encoding.text}")
         if not isinstance(image, Image.Image):
@@ -88,7 +87,8 @@ class Translator:
         """The answer to a file."""
         if self.encoding.kind == "picture":
             return self.array(read_picture(source.path))
-        return self.maps(read_ids(source.path), read_ids(source.instances) if source.instances else None, str(source.path))
+        instances = read_map(source.instances, "instance map") if source.instances else None
+        return self.maps(read_map(source.path), instances, str(source.path))
 
     def far_off(self, height: int, width: int) -> bool:
         """Whether a picture's size is over 1.5 times off the size that the net was trained at."""

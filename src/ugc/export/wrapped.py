@@ -24,17 +24,17 @@ LABELS = ("ids", "onehot")
 def at_any_size(net: Generator, x: Tensor) -> Tensor:
     """net(x), where H and W may be any: x padded and cropped back. [N, C, H, W] -> [N, C', H, W] in [-1, 1]."""
     height, width = x.shape[2:]
-    x = x.index_select(2, _reflected(net, height, x.device))  # [N, C, tall, W]
-    x = x.index_select(3, _reflected(net, width, x.device))  # [N, C, tall, wide]
+    tall, wide = net.room(height, width)
+    x = x.index_select(2, _reflected(height, tall, x.device))  # [N, C, tall, W]
+    x = x.index_select(3, _reflected(width, wide, x.device))  # [N, C, tall, wide]
     return net(x)[:, :, :height, :width]  # type: ignore[no-any-return]
 
 
-def _reflected(net: Generator, side: int, device: torch.device) -> Tensor:
-    """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, up to a multiple of the stride that the net can take.
+def _reflected(side: int, padded: int, device: torch.device) -> Tensor:
+    """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, up to `padded`.
 
     By arithmetic on the side, so that a graph holds it for every side, one of 1 and pads beyond the side too.
     """
-    padded = net.stride * torch.sym_max((side + net.stride - 1) // net.stride, net.least // net.stride)
     period = torch.full((1,), torch.sym_max(2 * (side - 1), 1), dtype=torch.int64, device=device)
     i = torch.arange(padded, device=device) % period
     return torch.minimum(i, 2 * (side - 1) - i)

@@ -108,6 +108,10 @@ class GauGAN(Generator):
             raise UserError(f"size {size[0]}x{size[1]}: this net begins with 1 pixel in {self.stride}x{self.stride}, and "
                             f"its norms need more than one; choose a --size such as {size[0]}x{2 * size[1]}")
 
+    def room(self, height: int, width: int) -> tuple[int, int]:
+        tall, wide = super().room(height, width)
+        return tall, torch.sym_max(wide, 3 * self.stride - tall)  # two pixels to begin with
+
     def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:
         a = arch or self.space.largest
         scale = self.stride

@@ -136,6 +136,12 @@ class Generator(nn.Module):
     def source_shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         return (1, self.config.in_channels, *size)
 
+    def room(self, height: int, width: int) -> tuple[int, int]:
+        """The least sides that the net takes and that hold a source of these. By arithmetic, so that a graph can hold it."""
+        s, least = self.stride, self.least // self.stride
+        tall, wide = (s * torch.sym_max((side + s - 1) // s, least) for side in (height, width))
+        return tall, wide
+
     def check_size(self, size: tuple[int, int]) -> None:
         """UserError unless the net can run on images of `size` (H, W)."""
         if size[0] % self.stride or size[1] % self.stride or min(size) < self.least:
