@@ -154,8 +154,8 @@ def instances_of(edges: Array) -> Array:
         before = ids.copy()
         for one, other, same in ((ids[:, 1:], ids[:, :-1], across), (ids[1:], ids[:-1], down)):
             least = np.minimum(one, other)
-            np.copyto(one, least, where=same)
-            np.copyto(other, least, where=same)
+            np.minimum(one, least, out=one, where=same)
+            np.minimum(other, least, out=other, where=same)
         ids = ids.ravel()[ids]  # whoever is of p is of whom p is of
         if np.array_equal(ids, before):
             return ids

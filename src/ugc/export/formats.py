@@ -144,11 +144,11 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None, labels: st
     made = ", ".join(f"{key} {value}" for key, value in chosen.versions().items())
     return [f"{path}: {len(data):,} bytes; {made}",
             f"largest difference from torch {difference:.3g} (at most {TOLERANCE:g}) at {shown} (N x H x W)",
-            f"takes {', '.join(f'{one.name} ({one.text})' for one in whole.inputs)}",
             f"{about['family']} {about['arch']}: {net.config.in_channels} to {net.config.out_channels} channels, "
             f"{about['params']} params, {about['macs']} macs, {about['macs_paper']} macs_paper at "
             f"{trained[0]}x{trained[1]}",
-            f"attribution: {about['attribution']}"]
+            f"attribution: {about['attribution']}",
+            f"it takes {', '.join(f'{one.name} ({one.text})' for one in whole.inputs)}"]
 
 
 def describe(whole: WrappedNet, config: dict[str, Any], trained: tuple[int, int]) -> dict[str, str]:

@@ -22,7 +22,13 @@ LABELS = ("ids", "onehot")
 
 
 def at_any_size(net: Generator, x: Tensor) -> Tensor:
-    """net(x), where H and W may be any: x padded and cropped back. [N, C, H, W] -> [N, C', H, W] in [-1, 1]."""
+    """net(x), where H and W may be any. [N, C, H, W] -> [N, C', H, W] in [-1, 1]."""
+    size = (x.shape[2], x.shape[3])
+    return net(x) if net.room(*size) == size else padded(net, x)
+
+
+def padded(net: Generator, x: Tensor) -> Tensor:
+    """The same with no question asked of the size, as a graph needs it: x padded, and the answer cropped back."""
     height, width = x.shape[2:]
     tall, wide = net.room(height, width)
     x = x.index_select(2, _reflected(height, tall, x.device))  # [N, C, tall, W]
@@ -30,13 +36,13 @@ def at_any_size(net: Generator, x: Tensor) -> Tensor:
     return net(x)[:, :, :height, :width]  # type: ignore[no-any-return]
 
 
-def _reflected(side: int, padded: int, device: torch.device) -> Tensor:
-    """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, up to `padded`.
+def _reflected(side: int, length: int, device: torch.device) -> Tensor:
+    """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, `length` of them.
 
     By arithmetic on the side, so that a graph holds it for every side, one of 1 and pads beyond the side too.
     """
     period = torch.full((1,), torch.sym_max(2 * (side - 1), 1), dtype=torch.int64, device=device)
-    i = torch.arange(padded, device=device) % period
+    i = torch.arange(length, device=device) % period
     return torch.minimum(i, 2 * (side - 1) - i)
 
 
@@ -78,7 +84,7 @@ class PictureNet(WrappedNet):
         self.inputs = (Input("image", "float32 [N, C, H, W] in [0, 1]", net.config.in_channels),)
 
     def forward(self, image: Tensor) -> Tensor:
-        return narrowed(at_any_size(self.net, widened(image)))
+        return narrowed(padded(self.net, widened(image)))
 
     def noise(self, count: int, height: int, width: int, seed: int) -> tuple[Tensor, ...]:
         shape = (count, self.net.config.in_channels, height, width)
@@ -108,7 +114,7 @@ class LabelNet(WrappedNet):
             parts.append(((label < 0) | (label >= self.encoding.classes))[:, None].float())
         if instance is not None:
             parts.append(edges_of(instance)[:, None].float())
-        return narrowed(at_any_size(self.net, torch.cat(parts, 1)))
+        return narrowed(padded(self.net, torch.cat(parts, 1)))
 
     def noise(self, count: int, height: int, width: int, seed: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng(seed)
@@ -131,7 +137,7 @@ class OneHotNet(WrappedNet):
         self.inputs = (Input("onehot", text, encoding.channels),)
 
     def forward(self, onehot: Tensor) -> Tensor:
-        return narrowed(at_any_size(self.net, onehot))
+        return narrowed(padded(self.net, onehot))
 
     def noise(self, count: int, height: int, width: int, seed: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng(seed)
