@@ -102,8 +102,7 @@ class LabelEncoding(Encoding):
         if wrong.any():
             raise UserError(f"{where} has class id {ids[wrong].max()}; {known}")
         if (instances is None) == self.edges:
-            there, taken = ("no instance map is given", "one") if self.edges else ("an instance map is given", "none")
-            raise UserError(f"{where}: {there}, and {self.text} are expected, so {taken} beside each")
+            raise UserError(f"{where} comes {'without' if self.edges else 'with'} an instance map; expected {self.text}")
         if instances is None:
             return ids.astype(np.uint8)[..., None]
         if instances.shape != ids.shape:

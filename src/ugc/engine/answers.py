@@ -23,7 +23,7 @@ from ugc.core.files import sha256
 from ugc.core.images import rounded, to_unit, widened
 from ugc.core.log import say
 from ugc.data.dataset import Size, text_of
-from ugc.data.layouts import Pictures
+from ugc.data.layouts import ENDINGS, Pictures
 from ugc.data.pictures import as_channels, picture_info, read_picture
 from ugc.data.stream import TestData
 from ugc.export.formats import FORMATS, first_line
@@ -143,7 +143,7 @@ class OnnxAnswers(Answers):
 
 
 class PictureAnswers(Answers):
-    """A folder of pictures with the stems of the test sources."""
+    """A folder of pictures with the stems of the test sources; those of Cityscapes' tree with or without its endings."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -151,25 +151,28 @@ class PictureAnswers(Answers):
         if not self.files:
             raise UserError(f"{path} holds neither a saved net (config.json and model.safetensors) nor a picture")
         self.size = picture_info(self.files[min(self.files)]).size
-        self.keys = tuple[str, ...]()  # of the test, once it is known
+        self.keys = tuple[str, ...]()  # those of the test, once it is known
 
     def check(self, data: TestData) -> None:
         """There must be one picture for each test source, at its size; others are not scored."""
-        missing = [key for key in data.keys if key not in self.files]
+        found = {key: name for key in data.keys for ending in ("", ENDINGS["A"], ENDINGS["B"])
+                 if (name := key + ending) in self.files}
+        missing = [key for key in data.keys if key not in found]
         if missing:
             raise UserError(f"{self.path} lacks pictures for {len(missing):,} of {len(data):,} test sources, first "
                             f"{missing[0]!r}; it has such as {self.files[min(self.files)].name}")
         if others := len(self.files) - len(data):
             say(f"{self.path}: {others:,} pictures answer no test source and are not scored")
         size, channels = data.targets.shape[1:3], data.targets.shape[3]
-        for key in data.keys:
+        self.keys = tuple(found[key] for key in data.keys)
+        for key in self.keys:
             info = picture_info(self.files[key])
             if info.size != size:
                 raise UserError(f"{self.files[key]} is {text_of(info.size)}; the test is at {text_of(size)} "
                                 "(height x width; --size sets it)")
             if max(info.channels, channels) > 4 and info.channels != channels:
                 raise UserError(f"{self.files[key]} has {info.channels} channels; the targets have {channels}")
-        self.keys, self.colours = data.keys, channels
+        self.colours = channels
 
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         at = 0

@@ -6,17 +6,16 @@ training ids) is no source.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from ugc.core.encoding import Encoding, LabelEncoding
 from ugc.core.errors import UserError
 from ugc.data.folders import natural
+from ugc.data.layouts import ENDINGS, LABELS
 from ugc.data.pictures import SUFFIXES
-
-LABELS, INSTANCES = "_labelIds", "_instanceIds"  # how the names in Cityscapes' tree end: x_gtFine_labelIds.png
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def sources(given: str, encoding: Encoding, instances: Path | None = None) -> li
     if instances and not instances.exists():
         raise UserError(f"--instances {instances}: is not there; expected the folder of the instance maps")
     folder = Path(given)
-    cityscapes = list(folder.rglob(f"*{LABELS}.*")) if folder.is_dir() else []
-    found = files(given, cityscapes or folder.glob("*"))
+    found = files(given, folder.rglob(f"*{ENDINGS['A']}.*") if _cityscapes(folder) else folder.glob("*"))
+    found = [path for path in found if path.stem.endswith(ENDINGS["A"])] or found
     if instances and instances.is_file() and len(found) > 1:
         raise UserError(f"--instances {instances}: is one file for {len(found)} label maps; expected their folder")
     made = [Source(path, _answer(path), _beside(path, instances) if encoding.edges else None) for path in found]
@@ -76,22 +75,33 @@ def files(given: str, inside: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda p: natural(p.name))
 
 
+def _cityscapes(folder: Path) -> bool:
+    """Whether a folder, or one in it, holds label maps as Cityscapes names them."""
+    return folder.is_dir() and next(folder.rglob(f"*{ENDINGS['A']}.*"), None) is not None
+
+
 def _answer(label: Path) -> str:
     """`1.png` -> `1.png`; `x_gtFine_labelIds.png` -> `x_leftImg8bit.png`, which is that tree's name for the picture."""
-    return re.sub(rf"(_gt(Fine|Coarse))?{LABELS}$", "_leftImg8bit", label.stem) + label.suffix
+    if label.stem.endswith(ENDINGS["A"]):
+        return label.stem.removesuffix(ENDINGS["A"]) + ENDINGS["B"] + label.suffix
+    return label.name
 
 
 def _beside(label: Path, given: Path | None) -> Path:
     """The instance map of a label map: of the same stem, or as Cityscapes names it."""
     if given and given.is_file():
         return given
-    stem = label.stem.removesuffix(LABELS) + INSTANCES if label.stem.endswith(LABELS) else label.stem
-    folders = [given, given / label.parent.name] if given else [label.parent] if stem != label.stem else [
-        label.parent.with_name(f"{label.parent.name.removesuffix('_label')}_inst")]
-    for folder in folders:
-        for name in dict.fromkeys((stem, label.stem) if given else (stem,)):
-            for path in sorted(folder.glob(f"{name}.*")):
-                if path.suffix.lower() in SUFFIXES:
-                    return path
-    raise UserError(f"{label} has no instance map, which this net takes beside it: looked for {folders[0] / stem}.png; give "
-                    f"their folder with --instances")
+    names, folders = [label.stem], [given, given / label.parent.name] if given else []
+    if label.stem.endswith(ENDINGS["A"]):
+        names.insert(0, label.stem.removesuffix(ENDINGS["A"]) + ENDINGS["I"])
+        folders = folders or [label.parent]
+    ending = LABELS["A"].format("")
+    if label.parent.name.endswith(ending):
+        folders = folders or [label.parent.with_name(LABELS["I"].format(label.parent.name.removesuffix(ending)))]
+    there = [path for folder in folders for name in names for path in sorted(folder.glob(f"{escape(name)}.*"))
+             if path != label and path.suffix.lower() in SUFFIXES]
+    if not there:
+        where = f" ({folders[0] / names[0]}.png is not there)" if folders else ""
+        raise UserError(f"{label} has no instance map beside it, which this net takes{where}; give their folder with "
+                        f"--instances")
+    return there[0]

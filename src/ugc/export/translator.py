@@ -70,7 +70,7 @@ class Translator:
             raise UserError(f"this net takes {self.encoding.text}; use Translator.maps for arrays")
         return self._answer(as_channels(array, self.net.config.in_channels))
 
-    def maps(self, ids: Array, instances: Array | None = None, where: str = "the label map") -> Array:
+    def maps(self, ids: Array, instances: Array | None = None, where: str = "label map") -> Array:
         """Class ids and, where the net takes edges, instance ids, integers [H, W] -> a picture, uint8 [H, W, C]."""
         if not isinstance(self.encoding, LabelEncoding):
             raise UserError(f"this net takes {self.encoding.text}, no label maps")
@@ -79,7 +79,7 @@ class Translator:
     @torch.no_grad()
     def _answer(self, stored: Array) -> Array:
         """A source as data sets store it -> its answer."""
-        out = at_any_size(self.net, self.encoding.encode(stored[None]).to(self.device))
+        out = at_any_size(self.net, self.encoding.encode(stored[None].copy()).to(self.device))
         answer: Array = from_unit(out, stored.dtype)[0]
         return answer
 
