@@ -3,7 +3,7 @@
 import io
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from sizes import least_size
 from ugc.cli.main import main
 from ugc.core.device import Device
 from ugc.data.stream import Batch
@@ -34,14 +35,14 @@ torch.set_num_threads(1)  # nets this small only wait for each other's threads
 def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[str, Any] | None = None,
                  distillation: dict[str, Any] | None = None, patch: dict[str, Any] | None = None,
                  optimiser: dict[str, Any] | None = None, **config: Any) -> Setting:
-    """base 8, 32x32, one channel to one, no backbone; ResNets have 3 blocks in the body."""
-    cls = FAMILIES[family]
+    """base 8, 32x32 or the least size, one channel to one, no backbone; ResNets have 3 blocks in the body."""
+    cls, size = FAMILIES[family], least_size(family)
     fields = {"base": 8, "in_channels": 1, "out_channels": 1, **config}
     if "blocks" in cls.Config.model_fields:
         fields.setdefault("blocks", 3)
     return Setting(
-        family=cls, config=cls.config_for(SIZE, **fields),
-        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, SIZE, cls.judge), size=SIZE, seed=seed,
+        family=cls, config=cls.config_for(size, **fields),
+        patch=PatchConfig(**(patch or {"ndf": 8})).resolved(8, size, cls.judge), size=size, seed=seed,
         device=Device(torch.device("cpu"), "fp32"),
         objective=ObjectiveConfig(**(objective or {})).resolved(cls.objective),
         optimiser=OptimiserConfig(**(optimiser or {})),
@@ -155,6 +156,33 @@ def make_pairs(root: Path, channels: tuple[int, int] = (3, 3), pairs: int = 8, a
     return root
 
 
+def make_labels(root: Path, splits: Sequence[tuple[str, int]] = (("train", 6), ("val", 3)), city: bool = False,
+                instances: bool = True, classes: int = 7, empty_test: bool = False, seed: int = 0) -> Path:
+    """Label maps of 32x64 in blocks of 8, ids 1 to classes - 1, and their photos: the ids times 30, in three channels.
+
+    city: as Cityscapes has them; else train_label, train_inst and train_img. The instance of a block has a number from
+    its id and one of three more; empty_test: the test's label maps hold Cityscapes' id 3 only.
+    """
+    rng = np.random.default_rng(seed)
+    for split, count in splits:
+        for i in range(count):
+            coarse = np.full((4, 8), 3) if empty_test and split == "test" else rng.integers(1, classes, (4, 8))
+            things = coarse * 1000 + rng.integers(0, 3, (4, 8))
+            ids, numbers = (small.repeat(8, 0).repeat(8, 1) for small in (coarse, things))
+            key = f"bonn_{i:06d}_000019"
+            names = (f"gtFine/{split}/bonn/{key}_gtFine_labelIds", f"gtFine/{split}/bonn/{key}_gtFine_instanceIds",
+                     f"leftImg8bit/{split}/bonn/{key}_leftImg8bit")
+            if not city:
+                names = (f"{split}_label/{i}", f"{split}_inst/{i}", f"{split}_img/{i}")
+            maps = (ids.astype(np.uint8), numbers.astype(np.uint16), np.stack([ids * 30] * 3, 2).astype(np.uint8))
+            for name, pixels in zip(names, maps):
+                if instances or pixels is not maps[1]:
+                    path = root / f"{name}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(pixels).save(path)
+    return root
+
+
 TINY = ("--base", 8, "--size", 32, "--steps", 3, "--budget", "8x", "--device", "cpu", "--precision", "fp32",
         *(word for setting in ("batch=2", "log_every=1", "grids=1", "distillation.backbone=none", "search.population=4",
                                "search.generations=1", "search.random=2", "search.validation=4", "search.recalibrate=4")
@@ -180,6 +208,12 @@ def ugc(ugc_home: Path) -> Callable[..., Told]:
 def pairs_in() -> Callable[..., Path]:
     """pairs_in(folder, channels=(3, 3), pairs=8, alone=12, test=4): writes a small data set; see `make_pairs`."""
     return make_pairs
+
+
+@pytest.fixture(scope="session")
+def labels_in() -> Callable[..., Path]:
+    """labels_in(folder, splits=(("train", 6), ("val", 3)), city=False, ..): a tree of label maps; see `make_labels`."""
+    return make_labels
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from ugc.data import pictures
@@ -51,6 +52,7 @@ class Bench:
     tiny: tuple[object, ...]
     finished: Path
     patch: pytest.MonkeyPatch
+    labels_in: Any
 
     def run(self, *words):
         return self.ugc("run", self.data, "--out", self.folder / "run", *self.tiny, "--set", "generator.blocks=3",
@@ -69,8 +71,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(ugc, ugc_home, pairs_in, tiny, tiny_run, tmp_path, monkeypatch):
-    return Bench(ugc, pairs_in(tmp_path / "data"), tmp_path, tiny, tiny_run, monkeypatch)
+def bench(ugc, ugc_home, pairs_in, labels_in, tiny, tiny_run, tmp_path, monkeypatch):
+    return Bench(ugc, pairs_in(tmp_path / "data"), tmp_path, tiny, tiny_run, monkeypatch, labels_in)
 
 
 def test_every_line_has_a_case_and_every_case_a_line():
@@ -235,6 +237,66 @@ option("a field of another type", "--set", "batch=many")
 option("a number without end", "--set", "optimiser.lr=Infinity")
 
 
+# ---- label maps ----
+
+def labelled(name, *words):
+    """A case that spoils a tree of label maps (train_label train_inst train_img, ids 1 to 6)."""
+    def put(spoil):
+        @case(name)
+        def on_labels(bench):
+            shutil.rmtree(bench.data)
+            bench.labels_in(bench.data)
+            spoil(bench.data)
+            return bench.run("--size", "32x64", "--budget", "4x", *words)
+        return spoil
+    return put
+
+
+@labelled("a colour picture among label maps")
+def colour_map(data):
+    Image.new("RGB", (64, 32)).save(data / "train_label/2.png")
+
+
+@labelled("a label map of floating point")
+def float_map(data):
+    (data / "train_label/2.png").unlink()
+    Image.fromarray(np.zeros((32, 64), np.float32)).save(data / "train_label/2.tif")
+
+
+@labelled("a label map as JPEG")
+def jpeg_map(data):
+    Image.open(data / "train_label/2.png").save(data / "train_label/2.jpg")
+    (data / "train_label/2.png").unlink()
+
+
+@labelled("an instance map in the place of a label map")
+def instances_for_labels(data):
+    shutil.copy(data / "train_inst/2.png", data / "train_label/2.png")
+
+
+@labelled("label maps of which some have no instance map")
+def lacking_instances(data):
+    (data / "train_inst/2.png").unlink()
+
+
+@labelled("an instance map of another size than its label map")
+def small_instances(data):
+    Image.new("I;16", (32, 16)).save(data / "train_inst/2.png")
+
+
+@labelled("a folder of label maps without one")
+def no_label_maps(data):
+    for path in (data / "train_label").iterdir():
+        path.rename(path.with_suffix(".npy"))
+
+
+labelled("a class id beyond the classes", "--set", "data.classes=5")(
+    lambda data: Image.new("L", (64, 32), 6).save(data / "train_label/0.png"))
+labelled("BtoA on label maps", "--direction", "BtoA")(lambda data: None)
+labelled("a number of source channels for label maps", "--set", "data.source_channels=3")(lambda data: None)
+option("a number of classes for pictures", "--set", "data.classes=3")
+
+
 # ---- saved nets and run folders ----
 
 @case("a saved net that is cut short")
@@ -274,6 +336,38 @@ def pickle(bench):
 @case("a statistics file that is not there")
 def no_statistics(bench):
     return bench.ugc("eval", bench.finished / "student", bench.data, "--stats", bench.folder / "real.npz")
+
+
+@case("mIoU asked of pictures")
+def miou_of_pictures(bench):
+    return bench.ugc("eval", bench.data / "testB", bench.data, "--miou", "--device", "cpu")
+
+
+def cityscapes(bench):
+    """Two photos to train on and one of the test, in the layout of Cityscapes; the answers are that one."""
+    for split, number in (("train", 0), ("train", 1), ("val", 2)):
+        for root, kind, picture in (("gtFine", "gtFine_labelIds", Image.new("L", (16, 8), 7)),
+                                    ("leftImg8bit", "leftImg8bit", Image.new("RGB", (16, 8)))):
+            folder = bench.folder / "city" / root / split / "town"
+            folder.mkdir(parents=True, exist_ok=True)
+            picture.save(folder / f"town_{number:06}_000019_{kind}.png")
+    (bench.folder / "answers").mkdir()
+    Image.new("RGB", (16, 8)).save(bench.folder / "answers/town_000002_000019.png")
+    return bench.ugc("eval", bench.folder / "answers", bench.folder / "city", "--miou", "--device", "cpu")
+
+
+@case("mIoU of Cityscapes without DRN-D-105")
+def no_drn(bench):
+    bench.patch.delenv("UGC_DRN105", raising=False)
+    bench.patch.setattr("torch.hub.get_dir", lambda: str(bench.folder))
+    return cityscapes(bench)
+
+
+@case("a file that is no DRN-D-105")
+def another_drn(bench):
+    torch.save({"seg.weight": torch.zeros(19, 512, 1, 1)}, bench.folder / "drn.pth")
+    bench.patch.setenv("UGC_DRN105", str(bench.folder / "drn.pth"))
+    return cityscapes(bench)
 
 
 @case("a statistics file that is no .npz")

@@ -25,6 +25,7 @@ from PIL import Image
 from ugc.cli.show import arch_of
 from ugc.core.errors import UserError
 from ugc.core.images import PEAK
+from ugc.data.idmaps import map_info, read_labels
 from ugc.data.pictures import picture_info, read_picture, write_picture
 from ugc.engine.recipe import Recipe, flat, read_recipe
 from ugc.export.saved import load_net, save_net
@@ -152,6 +153,35 @@ def test_bytes_that_are_no_picture(suffix, data, head):
         path.write_bytes(head + data)
         with kind():
             read_picture(path)
+
+
+@cache
+def maps():
+    """Small label maps of every kind that is read."""
+    ids = RNG.integers(0, 30, (7, 9))
+    found = []
+    for suffix, mode in ((".png", np.uint8), (".png", "P"), (".png", np.uint16), (".tif", np.int32), (".tif", np.float32),
+                         (".tif", np.uint16), (".bmp", np.uint8)):
+        data = io.BytesIO()
+        image = Image.fromarray(ids.astype(np.uint8)).convert("P") if mode == "P" else Image.fromarray(ids.astype(mode))
+        image.save(data, Image.registered_extensions()[suffix])
+        found.append((suffix, data.getvalue()))
+    data = io.BytesIO()
+    tifffile.imwrite(data, ids.astype(np.uint8), bigtiff=True)
+    return [*found, (".tif", data.getvalue())]
+
+
+@fuzz(150)
+@given(st.integers(0, 10**6), EDITS, st.booleans())
+def test_label_maps(which, edits, mend):
+    suffix, data = maps()[which % len(maps())]
+    data = edited(data, edits)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"x{suffix}")
+        path.write_bytes(mended(data) if mend and suffix == ".png" else data)
+        with kind():
+            info, ids = map_info(path), read_labels(path)
+            assert ids.dtype == np.uint8 and ids.shape in (info.size, info.size[::-1])
 
 
 # ---- recipes ----

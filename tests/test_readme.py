@@ -68,16 +68,17 @@ def test_it_runs(ugc, words):
 
 
 def test_the_table_of_sizes_is_what_show_says(ugc):
-    """Rows `| ..family.. or largest/smallest | params | macs | macs_paper |` with plain numbers."""
-    family, seen = "", 0
+    """Rows `| ..family.. or largest/smallest | params | macs | macs_paper |` in plain numbers; 3:3, 256x256 unless said."""
+    family, at, seen = "", None, 0
     for line in README.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) != 4 or not all(re.fullmatch(r"[\d,]{6,}", cell) for cell in cells[1:]):
             continue
-        name = re.search(r"pix2pix-\w+", cells[0])
-        family = name[0] if name else family
+        if name := re.search(r"`([\w-]+)`", cells[0]):
+            family, at = name[1], re.search(r"(\d+:\d+) at (\d+x\d+)", cells[0])
         arch = next(word for word in ("original", "largest", "smallest") if word in cells[0])
-        found = json.loads(ugc("show", family, "--arch", arch, "--json").out)
+        where = ("--channels", at[1], "--size", at[2]) if at else ()
+        found = json.loads(ugc("show", family, "--arch", arch, "--json", *where).out)
         assert [int(cell.replace(",", "")) for cell in cells[1:]] == [found[k] for k in ("params", "macs", "macs_paper")]
         seen += 1
     assert seen >= 2

@@ -20,7 +20,8 @@ from ugc.models.generator import FAMILIES
 from ugc.recipes.table import TABLE
 
 PUBLISHED = {  # DESIGN section 2: macs_paper in G, params in M, base 64 at 256x256
-    "pix2pix-resnet": (56.80, 11.38), "pix2pix-unet": (18.14, 54.41), "pix2pixhd": (68.88, 182.44)}
+    "pix2pix-resnet": (56.80, 11.38), "pix2pix-unet": (18.14, 54.41), "pix2pixhd": (68.88, 182.44),
+    "gaugan": (130.68, 92.06)}
 
 
 def files_of(folder):
@@ -126,7 +127,7 @@ def test_show_json_of_the_papers_originals(ugc, family):
     assert all(type(found[key]) is int for key in ("params", "macs", "macs_paper"))
     macs_paper, params = PUBLISHED[family]
     assert round(found["macs_paper"] / 1e9, 2) == macs_paper and round(found["params"] / 1e6, 2) == params
-    assert found["macs"] < found["macs_paper"]
+    assert found["macs"] <= found["macs_paper"]
     for key in ("params", "macs", "macs_paper"):
         assert sum(layer[key] for layer in found["layers"]) == found[key]
 
@@ -152,7 +153,7 @@ def test_show_prints_a_table(ugc):
 
 
 @pytest.mark.parametrize("words, expected", [
-    (("pix2pix-resnt",), "'pix2pix-resnet'"), (("spade",), "known: pix2pix-resnet, pix2pix-unet"),
+    (("pix2pix-resnt",), "'pix2pix-resnet'"), (("spade",), "known: gaugan, pix2pix-resnet, pix2pix-unet"),
     (("pix2pix-resnet", "--arch", "stem=3"), "stem"), (("pix2pix-resnet", "--arch", "stam=8"), "'stem'"),
     (("pix2pix-resnet", "--arch", "stem=8"), "no value for"), (("pix2pix-resnet", "--arch", "random:x"), "random:x"),
     (("pix2pix-resnet", "--arch", "biggest"), "biggest"),

@@ -32,8 +32,8 @@ def test_a_fraction_may_be_text() -> None:
     assert DataConfig(path="x", labels="some.meta").labels == "some.meta"
 
 
-def test_the_built_in_set_is_registered() -> None:
-    assert list(DATASETS) == ["sans2serif"]
+def test_the_built_in_sets_are_registered() -> None:
+    assert list(DATASETS) == ["sans2serif", "streets"]
 
 
 def test_neither_name_nor_folder_names_the_neighbour() -> None:

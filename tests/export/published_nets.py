@@ -51,10 +51,11 @@ def unet(norm="batch", levels=7, dropout=None, base=2, channels=(3, 3), widths=N
                            ("up", 2 * w[0], channels[1], 4, 0, True), ("tanh",)]
 
 
-def weights(net, seed=0, old=False):
+def weights(net, seed=0, old=False, loud=1.0):
     """A state dict of random weights; batch norms have gathered statistics of their own.
 
     old: as torch 0.3 saved it, where instance norms had statistics, too, though they never used them.
+    loud: what batch norms multiply by, or the input is lost in many of them.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -65,7 +66,8 @@ def weights(net, seed=0, old=False):
         for i, (kind, *a) in enumerate(layers):
             name = f"{prefix}.{i}"
             if kind == "conv":
-                out[f"{name}.weight"] = draw(a[1], a[0], a[2], a[2]) * 1.5 / (a[0] * a[2] ** 2) ** 0.5
+                seen = min(a[0], 2) if name == "model.1" and a[0] > 4 else a[0]  # one-hot: a class, and perhaps an edge
+                out[f"{name}.weight"] = draw(a[1], a[0], a[2], a[2]) * 1.5 / (seen * a[2] ** 2) ** 0.5
             elif kind == "up":
                 out[f"{name}.weight"] = draw(a[0], a[1], a[2], a[2]) * 3 / (a[0] * a[2] ** 2) ** 0.5
             elif kind == "separable":
@@ -74,7 +76,7 @@ def weights(net, seed=0, old=False):
                 if old:
                     out[f"{name}.conv.1.running_mean"], out[f"{name}.conv.1.running_var"] = torch.ones(2, a[0])
             elif kind == "batch":
-                out[f"{name}.weight"], out[f"{name}.bias"] = draw(a[0], low=0.5, high=1.5), draw(a[0]) / 4
+                out[f"{name}.weight"], out[f"{name}.bias"] = loud * draw(a[0], low=0.5, high=1.5), draw(a[0]) / 4
                 out[f"{name}.running_mean"], out[f"{name}.running_var"] = draw(a[0]), draw(a[0], low=0.3, high=2.0)
                 out[f"{name}.num_batches_tracked"] = torch.tensor(7)
             elif kind == "instance" and old:

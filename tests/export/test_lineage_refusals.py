@@ -118,7 +118,7 @@ def named(*names):
     ({"module": patchgan({})}, "PatchGAN"),
     (named("net.0.weight", "net.2.weight"), "single pixels"),
     (weights(global_generator(downs=0)), "named as none"),
-    ({**weights(global_generator()), **named("model1_1.1.weight")}, "LocalEnhancer, whose global part has no head"),
+    ({**weights(global_generator()), **named("model1_1.1.weight")}, "LocalEnhancer, in which the head of the global"),
     (named("scale0_layer0.0.weight"), "multi-scale discriminator"),
     (named("discriminator_0.model0.0.weight"), "multi-scale discriminator"),
     (named("fc.weight", "head_0.conv_0.weight", "head_0.norm_0.mlp_shared.0.weight"), "SPADE"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sizes import least_size
 from ugc.core.errors import UserError
 from ugc.export.saved import load_net, load_tensors, save_net, save_tensors
 from ugc.models.generator import FAMILIES, shrink
@@ -26,7 +27,7 @@ def make(setting_of, family, role, **config):
             buffer.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(len(name)))
     if role in ("largest", "student"):
         net = shrink(net, net.space.largest if role == "largest" else net.space.uniform(2, 1))
-    return net.eval()
+    return net.baked().eval()
 
 
 @pytest.fixture
@@ -40,33 +41,33 @@ def saved(setting_of, tmp_path):
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_round_trip(setting_of, tmp_path, family, role, norm):
-    net = make(setting_of, family, role, norm=norm)
-    save_net(net, tmp_path / "net", family, role, SIZE, {"data": "squares"})
+    net, size = make(setting_of, family, role, norm=norm), least_size(family)
+    save_net(net, tmp_path / "net", family, role, size, {"data": "squares"})
     back, about = load_net(tmp_path / "net")
     assert sorted(path.name for path in (tmp_path / "net").iterdir()) == ["config.json", "model.safetensors"]
     assert type(back) is type(net) and back.config == net.config and not back.training
     assert back.space == net.space
     ours, theirs = net.state_dict(), back.state_dict()
     assert list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    x = torch.rand(2, 1, *SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         assert torch.equal(net(x), back(x))
         if role == "supernet":
             arch = net.space.uniform(3, 1)
             assert torch.equal(net(x, arch), back(x, arch))
-    assert (about["role"], about["family"], about["data"], about["size"]) == (role, family, "squares", [*SIZE])
+    assert (about["role"], about["family"], about["data"], about["size"]) == (role, family, "squares", [*size])
     assert about["value_range"] == [-1, 1] and about["layout"] == "NCHW"
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_its_cost_is_true(setting_of, tmp_path, family, role):
-    net = make(setting_of, family, role)
-    save_net(net, tmp_path / "net", family, role, SIZE, {})
+    net, size = make(setting_of, family, role), least_size(family)
+    save_net(net, tmp_path / "net", family, role, size, {})
     about = json.loads((tmp_path / "net/config.json").read_text())
     numbers = {name: tensor.numel() for name, tensor in load_file(tmp_path / "net/model.safetensors").items()}
     assert about["params"] == sum(n for name, n in numbers.items() if "running" not in name)
-    assert {key: about[key] for key in ("params", "macs", "macs_paper")} == vars(total(trace(net, None, SIZE)))
+    assert {key: about[key] for key in ("params", "macs", "macs_paper")} == vars(total(trace(net, None, size)))
     assert net.space.parse(about["arch"]) == net.space.largest
 
 

@@ -1,7 +1,6 @@
 """Laws of every generator family, by registry."""
 
 import time
-from functools import cache
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from sizes import least_size
 from ugc.core.errors import UserError
 from ugc.models.generator import FAMILIES, shrink
 from ugc.nn.cost import Cost, CostModel, total, trace
@@ -20,21 +20,9 @@ VARIANTS = [{}, {"norm": "batch"}, {"norm": "instance"}, {"inserted_block": "sep
             {"norm": "batch", "inserted_block": "separable"}]
 
 
-@cache
-def size_of(name):
-    """The first of 32x32, 32x64, 64x64, .. on which the family's net can run."""
-    size = (32, 32)
-    while True:
-        try:
-            on_meta(name, size, base=8).check_size(size)
-            return size
-        except UserError:
-            size = size[1], 2 * size[0]
-
-
 def build(name, size=None, seed=0, **fields):
     """A supernet in float64 with weights large enough that a wrong slice shows in the picture."""
-    size, fields = size or size_of(name), {"base": 8, **fields}
+    size, fields = size or least_size(name), {"base": 8, **fields}
     net = FAMILIES[name](FAMILIES[name].config_for(size, **fields)).init(torch.Generator().manual_seed(seed)).double()
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
@@ -68,11 +56,11 @@ def on_meta(name, size=(256, 256), original=False, **fields):
 def test_a_shrunk_net_is_the_sub_network(name, fields):
     net = build(name, **fields)
     for seed in range(3):  # with gradient: the running statistics of batch norms come to differ by channel
-        net(pictures(net, size_of(name), seed + 10))
+        net(pictures(net, least_size(name), seed + 10))
     norms = [m for m in net.modules() if isinstance(m, ElasticBatchNorm)]
     assert all(m.running_mean.abs().min() > 0 and m.running_mean.unique().numel() == m.width for m in norms)
     assert bool(norms) == (net.config.norm == "batch")
-    x = pictures(net, size_of(name))
+    x = pictures(net, least_size(name))
     for arch in archs_of(net.space, 12):
         small = shrink(net, arch)
         assert small.training and list(small.space.largest.items()) == list(arch.items())
@@ -94,7 +82,7 @@ def test_a_shrunk_net_learns_as_the_sub_network(name):
     net = build(name, norm="batch")
     arch = net.space.sample(np.random.default_rng(3))
     small = shrink(net, arch)
-    x = pictures(net, size_of(name))
+    x = pictures(net, least_size(name))
     small(x), net(x, arch)
     again = shrink(net, arch)
     for key, value in small.state_dict().items():
@@ -121,7 +109,7 @@ def test_shrinking_twice(name):
     rebuilt = type(net)(type(net).Config.parse(small.config.model_dump(mode="json"), "config.json")).double()
     rebuilt.load_state_dict(small.state_dict())
     again = shrink(small, arch)
-    x = pictures(net, size_of(name))
+    x = pictures(net, least_size(name))
     assert torch.equal(small(x), rebuilt(x)) and torch.equal(small(x), again(x))
 
 
@@ -129,7 +117,7 @@ def test_shrinking_twice(name):
                                     {"norm": "batch", "depths": (1, 3), "widths": (2, 5, 8)}], ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_cost_is_what_runs(name, fields):
-    net, (h, w) = build(name, **fields).float().eval(), size_of(name)
+    net, (h, w) = build(name, **fields).float().eval(), least_size(name)
     size = 2 * h, w
     cost = CostModel(net, size)
     if name == "pix2pix-unet":
@@ -168,7 +156,7 @@ def papers_count(net, x):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cost_grows_with_every_choice(name):
-    size = tuple(2 * side for side in size_of(name))
+    size = tuple(2 * side for side in least_size(name))
     net = on_meta(name, size, base=16)
     cost = CostModel(net, size)
     for arch in archs_of(net.space, 12, seed=2):
@@ -214,7 +202,7 @@ def test_arch_text(name):
 def test_every_parameter_of_the_largest_learns(name, norm):
     net = build(name, norm=norm)
     torch.manual_seed(0)
-    x = pictures(net, size_of(name))
+    x = pictures(net, least_size(name))
     (net(x) * torch.randn_like(x)).sum().backward()
     for key, p in net.named_parameters():
         assert p.grad is not None, key
@@ -224,7 +212,7 @@ def test_every_parameter_of_the_largest_learns(name, norm):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_keep_their_size_and_range(name):
-    h, w = size_of(name)
+    h, w = least_size(name)
     for channels_in, channels_out, size in ((1, 3, (h, 2 * w)), (4, 1, (2 * h, w))):
         net = build(name, size, in_channels=channels_in, out_channels=channels_out)
         net.check_size(size)
@@ -238,7 +226,7 @@ def test_pictures_keep_their_size_and_range(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sizes_that_do_not_fit_are_refused(name):
-    h, w = size_of(name)
+    h, w = least_size(name)
     net = on_meta(name, (h, w), base=8)
     for size in ((h, w + 1), (net.stride // 2, w), (0, 0)):
         with pytest.raises(UserError, match=f"multiples of {net.stride}"):
@@ -250,7 +238,7 @@ def test_sizes_that_do_not_fit_are_refused(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_configs_are_refused_in_a_sentence(name, fields):
     with pytest.raises(UserError, match=f"family {name}: "):
-        FAMILIES[name].config_for(size_of(name), **fields)
+        FAMILIES[name].config_for(least_size(name), **fields)
 
 
 # Sizes as published (facts of the papers and of their code), for 256x256 and three channels.
@@ -391,7 +379,7 @@ def test_the_original_unet_is_the_published_one(training):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_baked_original_is_the_original(name):
     """What is saved of a trained net: nothing that moves in training is left, and it draws the same."""
-    cls, size = FAMILIES[name], size_of(name)
+    cls, size = FAMILIES[name], least_size(name)
     net = cls(cls.original(cls.config_for(size, base=8))).init(torch.Generator().manual_seed(0)).double()
     net(pictures(net, size, 1))
     baked = net.baked()
@@ -407,7 +395,7 @@ def test_a_baked_original_is_the_original(name):
 def test_weights_are_drawn_as_in_the_papers(name):
     """Convolutions N(0, 0.02), biases 0, norms N(1, 0.02); from the generator alone."""
     cls = FAMILIES[name]
-    config = cls.config_for(size_of(name), base=16, norm="batch")
+    config = cls.config_for(least_size(name), base=16, norm="batch")
     net = cls(config).init(torch.Generator().manual_seed(0))
     again = cls(config).init(torch.Generator().manual_seed(0))
     other = cls(config).init(torch.Generator().manual_seed(1))

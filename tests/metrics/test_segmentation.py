@@ -7,9 +7,10 @@ from PIL import Image
 from torch import nn
 
 from ugc.core.errors import UserError
+from ugc.core.palettes import IGNORED
 from ugc.metrics.drn_cityscapes import TRAIN_IDS
 from ugc.metrics.protocols import METRICS, ordered
-from ugc.metrics.segmentation import IGNORED, SEGMENTERS, Offer, Segmenter, confusion, intervals, numbers, offer
+from ugc.metrics.segmentation import SEGMENTERS, Offer, Segmenter, confusion, intervals, numbers, offer
 
 
 def maps(n, classes, seed, ignored=0.1, shape=(9, 7)):

@@ -38,6 +38,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
     public.add_argument("--out", metavar="DIR", help="default: NAME")
     glyphs.set_defaults(make=write_sans2serif)
     fonts.set_defaults(make=write_fonts)
+    drawn = sets.add_parser("streets", allow_abbrev=False, help="rendered streets and label maps, laid out as Cityscapes")
+    drawn.add_argument("--size", default="256x512")
+    drawn.add_argument("--count", type=int, default=1000, help="of train; val and test get a tenth each, at least one")
+    drawn.add_argument("--seed", type=int, default=0, help="other numbers give other streets")
+    drawn.add_argument("--out", required=True, metavar="DIR")
+    drawn.set_defaults(make=write_streets)
     public.set_defaults(make=fetch_public)
 
 
@@ -57,6 +63,24 @@ def write_fonts(options: argparse.Namespace) -> None:
     write(font_dataset(Path(options.source), Path(options.target), weight_source=options.weight_source,
                        weight_target=options.weight_target, index_source=options.index_source,
                        index_target=options.index_target), options)
+
+
+def write_streets(options: argparse.Namespace) -> None:
+    import shlex
+
+    from ugc.core.log import say
+    from ugc.data.dataset import DataConfig
+    from ugc.data.street_tree import write_tree
+
+    for name, value, least in (("count", options.count, 1), ("seed", options.seed, 0)):
+        if value < least:
+            raise UserError(f"--{name} {value}: expected {least} or more")
+    tenth = max(1, options.count // 10)
+    size = DataConfig.parse({"path": "streets", "size": options.size}, "--size").size
+    write_tree(Path(options.out), size, options.seed, {"train": options.count, "val": tenth, "test": tenth})
+    where = shlex.quote(options.out)
+    say(f"written to {where}: train {options.count:,}, val {tenth:,}, test {tenth:,}; "
+        f"next: ugc run {where} --size {options.size} --out RUN")
 
 
 def check_folder(options: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ IN_RECIPE = ("family", "base", "budget", "method", "original", "seed", "device",
 def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="DATA_OR_RECIPE", nargs="?", help="a folder, a built-in data set or a recipe's name")
     parser.add_argument("--out", required=True, metavar="RUN", help="the run folder")
-    parser.add_argument("--family", help="pix2pix-resnet or pix2pix-unet")
+    parser.add_argument("--family", help="pix2pix-resnet, pix2pix-unet, pix2pixhd or gaugan")
     parser.add_argument("--base", type=int, help="full base width; 64 is the papers'")
     parser.add_argument("--size", help="crop size: 256 or 256x512 (height x width)")
     parser.add_argument("--labels", help="fraction of the targets to use, such as 0.25, or a .meta file")

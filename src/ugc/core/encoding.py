@@ -96,11 +96,11 @@ class LabelEncoding(Encoding):
             UserError: an id that is no class, an instance map too many or too few, or one of another size.
         """
         known = f"ids here are 0 to {self.classes - 1}{f' and {UNKNOWN}, unknown' if self.unknown else ''}"
-        if self.unknown and self.classes <= UNKNOWN:
-            ids = np.where(ids == UNKNOWN, self.classes, ids)
-        wrong = (ids < 0) | (ids >= self.ids)
+        unknown = (ids == UNKNOWN) & self.unknown
+        wrong = ((ids < 0) | (ids >= self.classes)) & ~unknown
         if wrong.any():
             raise UserError(f"{where} has class id {ids[wrong].max()}; {known}")
+        ids = np.where(unknown, self.classes, ids)
         if (instances is None) == self.edges:
             raise UserError(f"{where} comes {'without' if self.edges else 'with'} an instance map; expected {self.text}")
         if instances is None:

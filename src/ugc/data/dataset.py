@@ -96,7 +96,6 @@ class Dataset(ABC):
     unlabelled_default: Unlabelled
     flip_default: bool
     load_ratio: float  # load size by crop size, where the configuration says nothing
-    scene: str = ""  # what label maps show, where a segmenter knows it: `streets`, `cityscapes`
     notes: tuple[str, ...] = ()  # sentences for the report
     identity: str  # digest of all that decides the pixels
 

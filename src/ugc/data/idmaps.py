@@ -19,7 +19,7 @@ from ugc.core.log import progress
 from ugc.core.pins import read_note
 from ugc.data.folders import stamps
 from ugc.data.layouts import Files
-from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, unreadable
+from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, read_picture, unreadable
 
 GREY = {2: 85, 4: 17}  # bits -> by what Pillow multiplies the greys of such a PNG, to make white 255
 WHOLE = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")  # PIL's modes of one whole number a pixel
@@ -57,7 +57,7 @@ def map_info(path: Path, kind: str = "label map") -> Info:
         raise UserError(f"{path} has {info.channels} channels; expected a {kind}: one whole number a pixel; {COLOURS}")
     if form == "JPEG":
         raise UserError(f"{path} is a JPEG, which changes ids; expected a {kind} as PNG")
-    return Info(1, np.uint8, info.size, alpha=False, deep=False)
+    return Info(1, np.uint8, info.size, alpha=False, deep=info.deep)
 
 
 def read_map(path: Path, kind: str = "label map") -> Array:
@@ -66,7 +66,8 @@ def read_map(path: Path, kind: str = "label map") -> Array:
     Raises:
         UserError: as `map_info`, or the file is truncated.
     """
-    map_info(path, kind)
+    if map_info(path, kind).deep:
+        return read_picture(path)[:, :, 0].astype(np.int64)
     try:
         with opened(path) as image:
             ids: Array = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
@@ -103,7 +104,8 @@ def read_labels(path: Path) -> Array:
         UserError: as `read_map`, or an id that is no class.
     """
     ids = read_map(path)
-    if not 0 <= (least := int(ids.min())) <= (most := int(ids.max())) < MOST:
+    least, most = int(ids.min()), int(ids.max())
+    if least < 0 or most >= MOST:
         raise UserError(f"{path} holds the id {most if most >= MOST else least}; class ids are 0 to {MOST - 1} "
                         "(is it an instance map?)")
     return ids.astype(np.uint8)

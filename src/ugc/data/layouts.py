@@ -84,8 +84,9 @@ def find_labels(root: Path) -> Layout:
     Raises:
         UserError: it holds no label map to train on.
     """
-    city = (root / "gtFine").is_dir()
-    places, endings = (CITYSCAPES, ENDINGS) if city else (LABELS, dict.fromkeys("AIB", ""))
+    places = CITYSCAPES if (root / "gtFine").is_dir() else LABELS
+    city = places is CITYSCAPES or any((root / places["A"].format("train")).glob(f"*{ENDINGS['A']}.*"))
+    endings = ENDINGS if city else dict.fromkeys("AIB", "")
     splits, looked, names = dict[str, dict[str, Files]](), list[Pictures](), list[str]()
     for split in SPLITS:
         there = {side: name for side in "AIB" if (root / (name := places[side].format(split))).is_dir()}
@@ -97,7 +98,7 @@ def find_labels(root: Path) -> Layout:
     if not splits.get("train", {}).get("A"):
         raise UserError(f"{root / places['A'].format('train')} holds no label map (expected files such as "
                         f"{'CITY/NAME' if city else '0001'}{endings['A']}.png)")
-    text = f"Cityscapes' own, gtFine and leftImg8bit: {' '.join(splits)}" if city else " ".join(names)
+    text = f"Cityscapes' own, gtFine and leftImg8bit: {' '.join(splits)}" if places is CITYSCAPES else " ".join(names)
     return replace(_layout(text, splits, looked), labels="cityscapes" if city else "ids")
 
 

@@ -1,10 +1,9 @@
-"""What the rendered streets are made of: textures and meshes, drawn with numpy from a fixed seed, the same for every street."""
+"""Textures of rendered streets, drawn with numpy from a fixed seed: every street has the same ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ Picture = NDArray[np.uint8]
 
 FACADES, GROUNDS = 16, 8  # how many kinds of upper storeys and of ground floors
 BAY, STOREY, GROUND = 3.0, 3.2, 3.8  # metres: width of a bay, height of an upper storey and of a ground floor
-FOLIAGE, CROWNS = 3, 4
+FOLIAGE = 3
 DARK_GLASS = (0.16, 0.20, 0.25)
 
 
@@ -28,20 +27,11 @@ class Look:
     span: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Mesh:
-    """vertices [n, 3], faces [m, 3] seen from outside counter-clockwise, uv [n, 2]."""
-
-    vertices: Floats
-    faces: NDArray[np.int32]
-    uv: Floats
-
-
 def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int, octaves: int = 4, fall: float = 0.5) -> Floats:
     """Tileable value noise in [0, 1] of that shape; the coarsest octave has cells x cells values."""
     total, weight = np.zeros(shape), 0.0
     for octave in range(octaves):
-        n = min(cells * 2**octave, min(shape))
+        n = min(cells * 2**octave, *shape)
         grid = rng.random((n, n))
         total += fall**octave * _stretched(grid, shape)
         weight += fall**octave
@@ -58,7 +48,7 @@ def _stretched(grid: Floats, shape: tuple[int, int]) -> Floats:
         part = part * part * (3 - 2 * part)
         part = part[:, None] if axis == 0 else part[None, :]
         grid = np.take(grid, low % n, axis) * (1 - part) + np.take(grid, (low + 1) % n, axis) * part
-    return grid
+    return np.asarray(grid)
 
 
 @cache
@@ -80,7 +70,7 @@ def looks() -> dict[str, Look]:
 
 
 def _in_four(found: dict[str, Look], name: str, picture: Floats, span: tuple[float, float]) -> None:
-    """A copy that starts at an edge and one that starts in the middle, along both sides: even counts of bays need the latter."""
+    """Copies that start at an edge or in the middle, along both sides: even counts of bays need the latter."""
     for x in (0, 1):
         for y in (0, 1):
             rolled = np.roll(picture, (picture.shape[0] // 2 * y, picture.shape[1] // 2 * x), (0, 1))
@@ -96,7 +86,7 @@ def _bytes(picture: Floats) -> Picture:
 
 
 def _grey(values: Floats, colour: tuple[float, float, float] = (1, 1, 1)) -> Floats:
-    return values[:, :, None] * np.asarray(colour)
+    return np.asarray(values[:, :, None] * np.asarray(colour))
 
 
 def _asphalt(rng: np.random.Generator, kind: int) -> Floats:
@@ -105,7 +95,7 @@ def _asphalt(rng: np.random.Generator, kind: int) -> Floats:
     if kind:  # repaired patches and cracks
         for _ in range(3 * kind):
             y, x, h, w = *rng.integers(0, 512, 2), *rng.integers(30, 150, 2)
-            base[y:y + h, x:x + w] *= rng.uniform(0.72, 0.92)
+            base[y : y + h, x : x + w] *= rng.uniform(0.72, 0.92)
         crack = np.abs(noise(rng, size, 4, 5) - 0.5)
         base[crack < 0.006] *= 0.55
     return _grey(base, (1.0, 0.99, 0.97))
@@ -179,27 +169,28 @@ def _facade(rng: np.random.Generator, i: int) -> Floats:
     top, bottom = int(rng.uniform(22, 34)), int(rng.uniform(92, 104))
     left, right = 64 - half, 64 + half
     trim = np.array([0.98, 0.97, 0.94]) if i % 3 else np.array([0.62, 0.60, 0.58])
-    picture[top - 6:bottom + 5, left - 5:right + 5] = trim
+    picture[top - 6 : bottom + 5, left - 5 : right + 5] = trim
     if i % 5 == 1:  # shutters
         tint = np.array([[0.34, 0.45, 0.38], [0.42, 0.30, 0.24], [0.35, 0.42, 0.50]][i // 5 % 3])
         for a, b in ((left - 19, left - 4), (right + 4, right + 19)):
             picture[top:bottom, a:b] = tint * (0.85 + 0.15 * (np.arange(bottom - top) % 6 < 4))[:, None, None]
     _window(rng, picture, top, bottom, left, right, panes=(2 if i % 2 else 1, 1 + i % 3))
-    picture[bottom + 3:bottom + 9, left - 8:right + 8] = trim * 0.9  # sill and the shadow under it
-    picture[bottom + 9:bottom + 13, left - 8:right + 8] *= 0.72
+    picture[bottom + 3 : bottom + 9, left - 8 : right + 8] = trim * 0.9  # sill and the shadow under it
+    picture[bottom + 9 : bottom + 13, left - 8 : right + 8] *= 0.72
     if i % 6 == 4:  # a band between storeys
         picture[:7] = trim * 0.95
         picture[7:10] *= 0.75
     if i % 7 == 5:  # railing of a balcony
         bars = (np.arange(right - left + 30) % 6 < 2)[None, :, None]
-        area = picture[bottom - 24:bottom + 6, left - 15:right + 15]
+        area = picture[bottom - 24 : bottom + 6, left - 15 : right + 15]
         area[:] = np.where(bars, 0.16, area)
-        picture[bottom + 4:bottom + 9, left - 17:right + 17] = 0.5
+        picture[bottom + 4 : bottom + 9, left - 17 : right + 17] = 0.5
     return picture
 
 
-def _window(rng: np.random.Generator, picture: Floats, top: int, bottom: int, left: int, right: int,
-            panes: tuple[int, int]) -> None:
+def _window(
+    rng: np.random.Generator, picture: Floats, top: int, bottom: int, left: int, right: int, panes: tuple[int, int]
+) -> None:
     high, wide = bottom - top, right - left
     y, x = np.linspace(0, 1, high)[:, None], np.linspace(0, 1, wide)[None, :]
     shine = 0.75 + 0.75 * (1 - y) ** 1.5 + 0.25 * ((x + y * 0.6) % 0.7 > 0.52)
@@ -208,14 +199,14 @@ def _window(rng: np.random.Generator, picture: Floats, top: int, bottom: int, le
         edge = np.broadcast_to(np.abs(x - 0.5) > rng.uniform(0.26, 0.38), (high, wide))
         glass = np.where(edge[:, :, None], glass * 0.4 + np.array([0.42, 0.40, 0.36]), glass)
     picture[top:bottom, left:right] = glass
-    picture[top:top + 4, left:right] *= 0.5  # the reveal's shadow
+    picture[top : top + 4, left:right] *= 0.5  # the reveal's shadow
     frame = 0.88 if rng.random() < 0.7 else 0.3
     for k in range(1, panes[0] + 1):
         at = left + wide * k // (panes[0] + 1)
-        picture[top:bottom, at - 1:at + 2] = frame
+        picture[top:bottom, at - 1 : at + 2] = frame
     for k in range(1, panes[1]):
         at = top + high * k // panes[1]
-        picture[at - 1:at + 2, left:right] = frame
+        picture[at - 1 : at + 2, left:right] = frame
 
 
 def _ground(rng: np.random.Generator, i: int) -> Floats:
@@ -227,140 +218,22 @@ def _ground(rng: np.random.Generator, i: int) -> Floats:
         board = np.array([[0.62, 0.16, 0.14], [0.14, 0.30, 0.48], [0.15, 0.36, 0.24], [0.82, 0.66, 0.22]][i // 2])
         picture[10:32, 10:246] = board
         for x in range(60, 190, 14):  # letters, too small to read
-            picture[15:27, x:x + int(rng.integers(5, 11))] = 0.93
+            picture[15:27, x : x + int(rng.integers(5, 11))] = 0.93
         picture[32:118, 10:246] = board * 0.55
         for a, b in ((18, 104), (152, 238)):
             _window(rng, picture, 38, 108, a, b, (1, 1))
-            goods = rng.random((14, (b - a) // 6 + 1, 3)).repeat(6, 1)[:, :b - a]
+            goods = rng.random((14, (b - a) // 6 + 1, 3)).repeat(6, 1)[:, : b - a]
             picture[92:106, a:b] = 0.25 + 0.5 * goods
         _window(rng, picture, 40, 116, 112, 144, (0, 1))
     else:
         for a, b in ((26, 92), (164, 230)):
-            picture[30:104, a - 5:b + 5] = 0.9
+            picture[30:104, a - 5 : b + 5] = 0.9
             _window(rng, picture, 36, 98, a, b, (1, 1 + i % 2))
         door = np.array([[0.36, 0.20, 0.13], [0.16, 0.28, 0.22], [0.45, 0.12, 0.12], [0.24, 0.26, 0.32]][i // 2])
         picture[24:122, 106:150] = 0.88
         picture[30:122, 110:146] = door
         picture[30:46, 112:144] = np.array(DARK_GLASS) * 1.3
         for a in (114, 131):
-            picture[54:84, a:a + 12] = door * 0.75
-            picture[90:116, a:a + 12] = door * 0.75
+            picture[54:84, a : a + 12] = door * 0.75
+            picture[90:116, a : a + 12] = door * 0.75
     return picture
-
-
-@cache
-def meshes() -> dict[str, Mesh]:
-    """Every mesh by name. Cars are a metre-true body that looks along +x with its wheels' feet at z = 0."""
-    found = {f"crown{i}": _crown(_rng(f"crown{i}")) for i in range(CROWNS)}
-    found["cone"] = _lathe([(1.0, 0.0), (0.62, 0.35), (0.30, 0.7), (0.02, 1.0)], 12, bumps=_rng("cone"))
-    found["roof"] = _prism()
-    for name, (body, cabin) in CARS.items():
-        found[f"{name}.body"] = _loft(body)
-        found[f"{name}.cabin"] = _loft(cabin)
-        found[f"{name}.roof"] = _loft(roof_of(cabin))
-    return found
-
-
-# stations of a loft, from the rear to the front: x, z of the underside, z of the top, half width below, half width above
-Stations = list[tuple[float, float, float, float, float]]
-CARS: dict[str, tuple[Stations, Stations]] = {
-    "hatch": ([(-1.95, .38, .62, .70, .66), (-1.90, .26, .92, .82, .78), (-1.2, .22, .95, .86, .80), (.5, .22, .93, .86, .80),
-               (1.2, .22, .86, .85, .76), (1.8, .24, .72, .80, .70), (1.95, .34, .58, .68, .62)],
-              [(-1.82, .90, .94, .72, .70), (-1.45, .90, 1.40, .76, .58), (-.2, .90, 1.47, .77, .60), (.30, .90, 1.43, .77, .58),
-               (1.05, .84, .90, .74, .70)]),
-    "sedan": ([(-2.25, .40, .66, .72, .68), (-2.18, .28, .88, .84, .78), (-1.4, .22, .94, .88, .80), (.5, .22, .92, .88, .80),
-               (1.4, .22, .84, .87, .76), (2.15, .25, .70, .82, .70), (2.28, .36, .58, .70, .64)],
-              [(-1.65, .90, .95, .72, .70), (-.95, .90, 1.38, .77, .57), (-.1, .90, 1.43, .78, .59), (.25, .90, 1.40, .78, .58),
-               (1.10, .84, .90, .74, .70)]),
-    "van": ([(-2.4, .40, .70, .84, .80), (-2.36, .30, 1.15, .92, .90), (-1.2, .26, 1.18, .94, .90), (1.1, .26, 1.12, .94, .88),
-             (1.9, .26, 1.0, .92, .82), (2.3, .28, .80, .86, .74), (2.4, .40, .62, .74, .68)],
-            [(-2.36, 1.10, 1.90, .89, .80), (-1.9, 1.10, 2.0, .90, .82), (.6, 1.10, 2.0, .90, .82), (1.0, 1.08, 1.88, .88, .78),
-             (1.85, 1.0, 1.04, .84, .78)]),
-}
-
-
-def roof_of(cabin: Stations) -> Stations:
-    """The painted sheet on a cabin."""
-    highest = max(top for _, _, top, _, _ in cabin)
-    return [(x, top - 0.04, top + 0.025, above + 0.03, above + 0.02) for x, _, top, _, above in cabin if top > highest - 0.13]
-
-
-def _loft(stations: Stations) -> Mesh:
-    """Cross-sections with rounded shoulders joined along x, closed at both ends."""
-    rings = []
-    for x, low, top, below, above in stations:
-        waist = low + 0.55 * (top - low)
-        side = [(-above * .55, top), (-above * .9, top - .03 * (top > low + .1)), (-below, waist), (-below * .97, low),
-                (below * .97, low), (below, waist), (above * .9, top - .03 * (top > low + .1)), (above * .55, top)]
-        rings.append([(x, y, z) for y, z in side])
-    points = np.array(rings)
-    n, k = points.shape[:2]
-    ends = [points[0].mean(0), points[-1].mean(0)]
-    vertices = np.vstack([points.reshape(-1, 3), ends])
-    faces = []
-    for i in range(n - 1):
-        for j in range(k):
-            a, b, c, d = i * k + j, i * k + (j + 1) % k, (i + 1) * k + (j + 1) % k, (i + 1) * k + j
-            faces += [(a, d, c), (a, c, b)]
-    faces += [(n * k, j, (j + 1) % k) for j in range(k)]
-    faces += [(n * k + 1, (n - 1) * k + (j + 1) % k, (n - 1) * k + j) for j in range(k)]
-    return Mesh(vertices, np.array(faces, np.int32), vertices[:, :2] * 0.3)
-
-
-def _lathe(profile: list[tuple[float, float]], around: int, bumps: np.random.Generator | None = None) -> Mesh:
-    """(radius, z) turned round the z axis; the first column of vertices is there twice, for the texture's seam."""
-    rows = len(profile)
-    angle = np.linspace(0, 2 * np.pi, around + 1)
-    scale = np.ones((rows, around + 1)) if bumps is None else bumps.uniform(0.82, 1.15, (rows, around + 1))
-    scale[:, -1] = scale[:, 0]
-    radius = np.array([r for r, _ in profile])[:, None] * scale
-    height = np.array([z for _, z in profile])[:, None].repeat(around + 1, 1)
-    vertices = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], -1).reshape(-1, 3)
-    uv = np.stack(np.broadcast_arrays(angle[None, :] / 2.1, height * 1.5), -1).reshape(-1, 2)
-    faces = []
-    for i in range(rows - 1):
-        for j in range(around):
-            a = i * (around + 1) + j
-            faces += [(a, a + 1, a + around + 2), (a, a + around + 2, a + around + 1)]
-    return Mesh(vertices, np.array(faces, np.int32), uv)
-
-
-def _crown(rng: np.random.Generator) -> Mesh:
-    """A lumpy ball of radius about 1."""
-    rows, around = 11, 16
-    polar = np.linspace(0.02, np.pi - 0.02, rows)
-    mesh = _lathe([(float(np.sin(p)), float(-np.cos(p))) for p in polar], around)
-    axes = rng.normal(size=(24, 3))
-    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    lumps = np.exp(-((mesh.vertices[:, None] - axes[None]) ** 2).sum(-1) / 0.10).sum(1)
-    return Mesh(mesh.vertices * (0.86 + 0.20 * np.clip(lumps, 0, 1.2))[:, None], mesh.faces, mesh.uv)
-
-
-def _prism() -> Mesh:
-    """A pitched roof over [-1, 1] x [-1, 1], its ridge along x at z = 1."""
-    v = np.array([(-1, -1, 0), (1, -1, 0), (1, 0, 1), (-1, 0, 1), (-1, 1, 0), (1, 1, 0), (-1, 0, 1), (1, 0, 1),
-                  (-1, -1, 0), (-1, 1, 0), (-1, 0, 1), (1, -1, 0), (1, 1, 0), (1, 0, 1)], float)
-    f = [(0, 1, 2), (0, 2, 3), (5, 4, 6), (5, 6, 7), (9, 8, 10), (11, 12, 13), (8, 9, 12), (8, 12, 11)]
-    return Mesh(v, np.array(f, np.int32), v[:, [0, 2]])
-
-
-def library() -> Any:
-    """All meshes and looks as one compiled MuJoCo model, of which no frame shows a body: geometry comes from the street."""
-    import mujoco
-
-    spec = mujoco.MjSpec()
-    for name, look in looks().items():
-        height, width = look.picture.shape[:2]
-        texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=width, height=height, nchannel=3)
-        texture.data = look.picture[::-1].tobytes()  # the first row of a texture is its lowest
-        material = spec.add_material(name=name, texuniform=True, texrepeat=[2 / look.span[0], 2 / look.span[1]])
-        names = list(material.textures)
-        names[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
-        material.textures = names
-    for name, mesh in meshes().items():
-        spec.add_mesh(name=name, uservert=mesh.vertices.ravel(), userface=mesh.faces.ravel(), usertexcoord=mesh.uv.ravel(),
-                      userfacetexcoord=mesh.faces.ravel(), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL)
-        spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name)
-    quality = spec.visual.quality
-    quality.shadowsize, quality.numslices, quality.numstacks, quality.numquads = 2048, 14, 8, 1
-    return spec

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugc.core.errors import UserError
-from ugc.data.street_looks import Floats, library, noise
-from ugc.data.street_scene import SKY, Light, Street, street
+from ugc.data.street_looks import Floats, looks, noise
+from ugc.data.street_meshes import meshes
+from ugc.data.street_parts import SKY, Light, Street
+from ugc.data.street_scene import street
 
 Size = tuple[int, int]
+Depth = NDArray[np.float32]
 NEAR, FAR, MOST = 0.25, 600.0, 6000
 VERSION = 1  # of the pixels: whatever changes them raises it
 
@@ -37,18 +40,18 @@ def renderer(size: Size) -> Iterator[Renderer]:
     Raises:
         UserError: MuJoCo is not installed, or finds neither a GPU nor a software renderer.
     """
+    if sys.platform == "linux":  # elsewhere MuJoCo knows best
+        os.environ.setdefault("MUJOCO_GL", "egl")
     try:
-        if sys.platform == "linux":  # elsewhere MuJoCo knows best
-            os.environ.setdefault("MUJOCO_GL", "egl")
         import mujoco
-    except ImportError:
-        raise UserError("streets needs MuJoCo: pip install 'ugc[streets]'") from None
-    except Exception as problem:  # MUJOCO_GL names what this machine has not
+    except Exception as problem:  # each backend has errors of its own, here and below
+        if isinstance(problem, ModuleNotFoundError) and problem.name == "mujoco":
+            raise UserError("streets needs MuJoCo: pip install 'ugc[streets]'") from None
         raise _no_renderer(problem) from None
     try:
         context = mujoco.GLContext(size[1], size[0])
         context.make_current()
-    except Exception as problem:  # every backend has errors of its own
+    except Exception as problem:
         raise _no_renderer(problem) from None
     try:
         one = Renderer(mujoco, size)
@@ -61,17 +64,17 @@ def renderer(size: Size) -> Iterator[Renderer]:
 
 
 def _no_renderer(problem: Exception) -> UserError:
-    backend = os.environ.get("MUJOCO_GL")
-    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={backend} ({str(problem).splitlines()[0] if str(problem) else type(problem).__name__}); "
-                     "install libegl1 for egl or libosmesa6 for osmesa, and set MUJOCO_GL to it")
+    why = (str(problem).splitlines() or [type(problem).__name__])[0]
+    return UserError(f"MuJoCo cannot draw here with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} ({why}); expected egl, which "
+                     "needs Debian's libegl1, or osmesa, which needs libosmesa6: install one, and set MUJOCO_GL to it")
 
 
 class Renderer:
-    """The library's textures and meshes on the GPU (or what stands for one), and a scene that is filled anew for each frame."""
+    """The library's textures and meshes in OpenGL's hands, and a scene that is filled anew for each frame."""
 
     def __init__(self, mujoco: Any, size: Size) -> None:
         self.mujoco, self.size = mujoco, size
-        spec = library()
+        spec = library(mujoco)
         spec.visual.global_.offheight, spec.visual.global_.offwidth = size
         self.model = spec.compile()
         self.context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_50)
@@ -81,8 +84,12 @@ class Renderer:
         self.looks = {self.model.material(i).name: i for i in range(self.model.nmat)}
         self.meshes = {self.model.mesh(i).name: i for i in range(self.model.nmesh)}
         kinds = mujoco.mjtGeom
-        self.shapes = {"box": kinds.mjGEOM_BOX, "cylinder": kinds.mjGEOM_CYLINDER, "capsule": kinds.mjGEOM_CAPSULE,
-                       "ellipsoid": kinds.mjGEOM_ELLIPSOID}
+        self.shapes = {
+            "box": kinds.mjGEOM_BOX,
+            "cylinder": kinds.mjGEOM_CYLINDER,
+            "capsule": kinds.mjGEOM_CAPSULE,
+            "ellipsoid": kinds.mjGEOM_ELLIPSOID,
+        }
 
     def frame(self, seed: int, index: int) -> Frame:
         """The street of that number: the same pixels whenever it is drawn on this machine."""
@@ -93,26 +100,24 @@ class Renderer:
         self._fill(what)
         flags[:] = 0
         flags[flag.mjRND_SHADOW] = 1
-        photo, depth = self._render(True)
+        photo, depth = self._render()
         flags[:] = 0
         flags[flag.mjRND_SEGMENT] = flags[flag.mjRND_IDCOLOR] = 1
-        ids, _ = self._render(False)
+        ids, _ = self._render()
         number = ids.astype(np.int64) @ np.array([1, 256, 65536])  # 0 is the sky
         labels = np.array([SKY, *(solid.label for solid in what.solids)], np.uint8)[number]
         instances = np.array([SKY, *(solid.instance for solid in what.solids)], np.uint16)[number]
         return Frame(finished(photo, depth, labels == SKY, what), labels, instances)
 
-    def _render(self, want_depth: bool) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Top row first; depth in metres along the view."""
+    def _render(self) -> tuple[NDArray[np.uint8], Depth]:
+        """Colours [H, W, 3] and depths [H, W], metres along the view; top row first."""
         height, width = self.size
         view = self.mujoco.MjrRect(0, 0, width, height)
         self.mujoco.mjr_render(view, self.scene, self.context)
-        colours = np.zeros((height, width, 3), np.uint8)
-        depth = np.zeros((height, width), np.float32) if want_depth else None
+        colours, depth = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
         self.mujoco.mjr_readPixels(colours, depth, view, self.context)
-        if depth is None:
-            return colours[::-1], None
-        return colours[::-1], NEAR * FAR / (FAR - np.minimum(depth[::-1], 1 - 1e-6) * (FAR - NEAR))
+        metres: Depth = NEAR * FAR / (FAR - np.minimum(depth[::-1], 1 - 1e-6) * (FAR - NEAR))
+        return colours[::-1], metres
 
     def _fill(self, what: Street) -> None:
         mujoco, scene = self.mujoco, self.scene
@@ -126,8 +131,14 @@ class Renderer:
                 mujoco.mju_quat2Mat(moved, self.model.mesh_quat[mesh])
                 scaled = turn * np.asarray(solid.size)
                 turn, at = scaled @ moved.reshape(3, 3), at + scaled @ self.model.mesh_pos[mesh]
-            mujoco.mjv_initGeom(geom, kind, np.asarray(solid.size, float), at, turn.ravel(),
-                                np.array([*solid.colour, solid.opacity], np.float32))
+            mujoco.mjv_initGeom(
+                geom,
+                kind,
+                np.asarray(solid.size, float),
+                at,
+                turn.ravel(),
+                np.array([*solid.colour, solid.opacity], np.float32),
+            )
             geom.segid = i
             geom.category = mujoco.mjtCatBit.mjCAT_STATIC
             geom.dataid = -1 if mesh is None else 2 * mesh
@@ -144,12 +155,12 @@ class Renderer:
         scene.nlight = 2
         fill = np.array([0.25, 0.15, -1.0])
         for one, direction, diffuse, ambient in (
-                (scene.lights[0], light.direction, light.sun, np.zeros(3)),
-                (scene.lights[1], fill / np.linalg.norm(fill), light.sky * 0.45, light.sky)):
+            (scene.lights[0], light.direction, light.sun, np.zeros(3)),
+            (scene.lights[1], fill / np.linalg.norm(fill), light.sky * 0.45, light.sky),
+        ):
             one.type, one.dir, one.pos = directional, direction, np.array([42.0, 0, 0]) - direction * 80
             one.diffuse, one.ambient, one.specular = diffuse, ambient, diffuse * 0.5
             one.attenuation, one.cutoff, one.exponent, one.headlight = [1, 0, 0], 180, 0, 0
-            one.castshadow = one is scene.lights[0] and light.shadows
         scene.lights[0].castshadow, scene.lights[1].castshadow = light.shadows, False
 
     def _camera(self, what: Street) -> None:
@@ -162,9 +173,28 @@ class Renderer:
             eye.frustum_top, eye.frustum_bottom = up, -up
 
 
-def finished(photo: NDArray[np.uint8], depth: NDArray[np.float32] | None, is_sky: NDArray[np.bool_], what: Street) -> NDArray[np.uint8]:
+def library(mujoco: Any) -> Any:
+    """All meshes and looks as one model; a frame shows none of its bodies, since geometry comes from the street."""
+    spec = mujoco.MjSpec()
+    for name, look in looks().items():
+        height, width = look.picture.shape[:2]
+        texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=width, height=height, nchannel=3)
+        texture.data = look.picture[::-1].tobytes()  # the first row of a texture is its lowest
+        material = spec.add_material(name=name, texuniform=True, texrepeat=[2 / look.span[0], 2 / look.span[1]])
+        names = list(material.textures)
+        names[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+        material.textures = names
+    for name, mesh in meshes().items():
+        spec.add_mesh(name=name, uservert=mesh.vertices.ravel(), userface=mesh.faces.ravel(), usertexcoord=mesh.uv.ravel(),
+                      userfacetexcoord=mesh.faces.ravel(), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL)
+        spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name)
+    quality = spec.visual.quality
+    quality.shadowsize, quality.numslices, quality.numstacks, quality.numquads = 2048, 12, 6, 1
+    return spec
+
+
+def finished(photo: NDArray[np.uint8], depth: Depth, is_sky: NDArray[np.bool_], what: Street) -> NDArray[np.uint8]:
     """Sky, haze and exposure: what a camera sees between it and the street."""
-    assert depth is not None
     light = what.light
     sky = _sky(what, *photo.shape[:2])
     picture = photo.astype(np.float64) / 255
@@ -193,4 +223,4 @@ def _sky(what: Street, height: int, width: int) -> Floats:
     cover = np.clip((cloud - 1 + light.cloud) * 5, 0, 1)[:, :, None] * np.minimum(rise * 5, 1)[:, :, None]
     colour = colour * (1 - cover) + light.cloud_colour * (0.86 + 0.3 * (cloud[:, :, None] - 0.5)) * cover
     glow = np.maximum(ray @ -light.direction, 0)[:, :, None]
-    return colour + light.sun * (0.25 * glow**8 + 0.5 * glow**120) * light.shadows
+    return np.asarray(colour + light.sun * (0.25 * glow**8 + 0.5 * glow**120) * light.shadows)

@@ -32,8 +32,8 @@ if sys.platform != "win32":
 Size = tuple[int, int]
 Job = tuple[str, int]  # split, number
 TOWNS = {"train": ("northtown", 0), "val": ("midtown", 1_000_000), "test": ("southtown", 2_000_000)}  # and the first index
-ATTRIBUTION = ("streets: pictures and label maps drawn by ugc from a seed, with MuJoCo (Apache-2.0); no photo, texture or mesh of "
-               "others is in them.")
+ATTRIBUTION = ("streets: pictures and label maps drawn by ugc from a seed, with MuJoCo (Apache-2.0); no photo, texture or "
+               "mesh of others is in them.")
 PART = 16  # frames that a process takes at a time
 
 
@@ -49,10 +49,9 @@ def write_tree(out: Path, size: Size, seed: int, counts: Mapping[str, int]) -> N
     _check(out, about)
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
-        if is_whole(out):  # another process was quicker
-            return
         files.sweep(out)
-        files.write_text(out / "README.txt", f"Streets in the layout of Cityscapes, {size[0]}x{size[1]}, seed {seed}.\n{ATTRIBUTION}\n")
+        about_it = f"Streets in the layout of Cityscapes, {size[0]}x{size[1]}, seed {seed}.\n{ATTRIBUTION}\n"
+        files.write_text(out / "README.txt", about_it)
         files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": False})
         jobs = [(split, i) for split, count in counts.items() for i in range(count)]
         missing = [job for job in jobs if not paths(out, *job)["photo"].exists()]
@@ -75,7 +74,14 @@ def _check(out: Path, about: Mapping[str, Any]) -> None:
         raise UserError(f"{out} exists already and holds no streets; choose another --out")
     for key, value in about.items():
         if there.get(key) != value:
-            raise UserError(f"{out} holds streets of {key} {there.get(key)}, not {value}; give the same again, or another --out")
+            raise UserError(f"{out} holds streets with another {key}: {_plain(there.get(key))} there, {_plain(value)} now; give the "
+                            "same to go on, or another --out")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def paths(out: Path, split: str, number: int) -> dict[str, Path]:
@@ -83,13 +89,21 @@ def paths(out: Path, split: str, number: int) -> dict[str, Path]:
     town, _ = TOWNS[split]
     stem = f"{town}_{number:06}_000019"
     fine = out / "gtFine" / split / town
-    return {"labels": fine / f"{stem}_gtFine_labelIds.png", "instances": fine / f"{stem}_gtFine_instanceIds.png",
-            "colours": fine / f"{stem}_gtFine_color.png", "photo": out / "leftImg8bit" / split / town / f"{stem}_leftImg8bit.png"}
+    return {
+        "labels": fine / f"{stem}_gtFine_labelIds.png",
+        "instances": fine / f"{stem}_gtFine_instanceIds.png",
+        "colours": fine / f"{stem}_gtFine_color.png",
+        "photo": out / "leftImg8bit" / split / town / f"{stem}_leftImg8bit.png",
+    }
 
 
 def _save(frame: Frame, where: Mapping[str, Path]) -> None:
-    pictures: dict[str, Array] = {"labels": frame.labels, "instances": frame.instances,
-                                  "colours": palette("cityscapes", 256)[frame.labels], "photo": frame.photo}
+    pictures: dict[str, Array] = {
+        "labels": frame.labels,
+        "instances": frame.instances,
+        "colours": palette("cityscapes", 256)[frame.labels],
+        "photo": frame.photo,
+    }
     for kind, path in where.items():
         held = io.BytesIO()
         Image.fromarray(pictures[kind]).save(held, "png")
@@ -113,17 +127,19 @@ def _drawn(out: Path, size: Size, seed: int, jobs: list[Job]) -> Iterator[int]:
     with renderer(size) as drawer:
         for job in alone_first:
             yield _some(drawer, out, seed, [job])
-    rest = jobs[len(alone_first):]
+    rest = jobs[len(alone_first) :]
     if not rest:
         return
-    parts = [rest[i:i + PART] for i in range(0, len(rest), PART)]
+    parts = [rest[i : i + PART] for i in range(0, len(rest), PART)]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(parts)), multiprocessing.get_context("spawn"), _began) as pool:
         try:
             for future in as_completed([pool.submit(_part, out, size, seed, part) for part in parts]):
                 yield future.result()
         except BrokenProcessPool:
-            raise UserError(f"a process that drew streets was ended by the system, perhaps for want of memory; {out} keeps what is "
-                            "there: run the same command again") from None
+            raise UserError(
+                f"a process that drew streets was ended by the system, perhaps for want of memory; {out} keeps what is "
+                "there: run the same command again"
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

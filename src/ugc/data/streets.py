@@ -28,7 +28,7 @@ def streets(config: DataConfig, seed: int) -> Dataset:
 
 
 def streets_tree(size: Size, seed: int) -> Path:
-    """The folder of the built-in streets of (H, W) pixels, in the layout of Cityscapes: rendered once, then taken from the cache."""
+    """The folder of the built-in streets of (H, W) pixels: rendered once, then taken from the cache."""
     folder = files.home() / "streets" / f"{text_of(size)}-seed{seed}-v{VERSION}"
     if not is_whole(folder):
         write_tree(folder, size, seed, COUNTS)

@@ -9,8 +9,9 @@ from ugc.engine.plots import Line, curves_svg
 from ugc.engine.record import Record
 from ugc.engine.style import LIGHT, SERIES
 
-PARTS = {"gan": "adversarial", "recon": "L1 to the target", "ssim": "1 − SSIM", "feature": "features", "style": "style",
-         "tv": "total variation", "l1": "L1"}
+PARTS = {"gan": "adversarial", "recon": "L1 to the target", "features": "feature matching",
+         "perceptual": "perceptual", "ssim": "1 − SSIM", "feature": "features",
+         "style": "style", "tv": "total variation", "l1": "L1"}
 LEFT_OUT = ("step", "lr")
 
 

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from ugc.core.errors import UserError
+from ugc.core.files import place
 from ugc.core.images import to_channels
 from ugc.data.dataset import Dataset
+from ugc.data.fetch import marked
 from ugc.data.stream import TestData
 from ugc.metrics.scoring import Score
 from ugc.metrics.segmentation import SEGMENTERS, Segmenter, confusion, intervals, numbers
@@ -86,6 +88,13 @@ class Jury:
                 "palette": "the floor: the label maps in their colours, judged alike"}
 
 
+def scene(dataset: Dataset) -> str:
+    """What label maps show: `streets` by name or mark of the folder, `cityscapes` by its table of ids, else the name."""
+    if "streets" in (dataset.name, marked(place(dataset.config.path)).get("name")):
+        return "streets"
+    return "cityscapes" if getattr(dataset.encoding, "palette", "") == "cityscapes" else dataset.name
+
+
 def jury_for(dataset: Dataset, data: TestData, device: torch.device, asked: bool = False) -> tuple[Jury | None, str]:
     """Who judges these data; or None, and a sentence that says why where they are label maps.
 
@@ -96,7 +105,8 @@ def jury_for(dataset: Dataset, data: TestData, device: torch.device, asked: bool
         UserError: it was asked for, and cannot be; a file that is here is another than it should be.
     """
     why = "" if dataset.encoding.kind == "labels" else "mIoU needs label maps as sources; these are pictures"
-    offers = [one for _, one in SEGMENTERS.items() if one.data == (dataset.scene or dataset.name)]
+    everyone = [one for _, one in SEGMENTERS.items()]
+    offers = [one for name in (dataset.name, scene(dataset)) for one in everyone if one.data == name]
     if not why and not offers:
         why = (f"no mIoU: no segmenter is known for the label maps of {dataset.name}; docs/measuring.md says how one is "
                "plugged in")

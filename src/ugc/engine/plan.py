@@ -9,6 +9,7 @@ import torch
 from ugc.core import rank
 from ugc.models.discriminators import Discriminator
 from ugc.nn.arch import Arch
+from ugc.nn.backbones import BACKBONES
 from ugc.nn.cost import Cost, trace
 from ugc.search.budget import short
 from ugc.search.teachers import teacher_regions
@@ -63,6 +64,7 @@ def reckoned(run: Job, stage: str) -> float:
         judge = sum(p.numel() for p in Discriminator(s.judged_channels, s.patch).parameters())
     grids = sum(0.25**i for i in range(s.patch.scales or 1)) * s.size[0] * s.size[1] / 4
     judge_bytes = ADAM * judge + COPIES * width * 2 * batch * (s.patch.ndf or 0) * grids
+    judge_bytes += batch * seen_bytes(s.objective.backbone, s.size)
     if run.method.imitates:
         judge_bytes = 0.0
     if stage == "original":
@@ -78,3 +80,18 @@ def reckoned(run: Job, stage: str) -> float:
     teacher = min(space.ladder(), key=lambda a: abs(run.cost(a).macs_paper - target))
     params = 2 * run.cost(teacher).params + run.cost(student).params
     return ADAM * params + 2 * activations(teacher) + 2 * activations(student) + 2 * judge_bytes
+
+
+def seen_bytes(backbone: str, size: tuple[int, int]) -> float:
+    """What a backbone saves of one picture of `size` for the gradient: each convolution's output, before and after its
+    activation, in fp32."""
+    if backbone == "none":
+        return 0.0
+    outputs: list[int] = []
+    with torch.device("meta"):
+        net = BACKBONES[backbone]()
+        for layer in net.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.register_forward_hook(lambda _module, _given, out: outputs.append(out.numel()))
+        net(torch.empty(1, 3, *size))
+    return 2 * 4 * float(sum(outputs))

@@ -14,7 +14,7 @@ BESIDE = "; the generator is in the file with _G in its name"
 # The first pattern that is found in any name decides.
 LOOKS = (
     (r"(^|\.)(exp_avg|param_groups)\b", "an optimiser's state"),
-    (r"(^|\.)model1_1\.", "pix2pixHD's LocalEnhancer, whose global part has no head of its own; take the global stage's"),
+    (r"(^|\.)model1_1\.", "pix2pixHD's LocalEnhancer, in which the head of the global part is missing"),
     (r"\.filt$", "a ResNet with anti-aliased sampling (CUT; its --no_antialias --no_antialias_up leaves that out)"),
     (r"conv_block\.([89]|\d\d)\.", "a deep teacher of OMGD, with expansion blocks"),
     (r"(^|\.)scale\d+_layer\d|discriminator_\d+\.", "a multi-scale discriminator" + BESIDE),

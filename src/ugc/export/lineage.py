@@ -74,7 +74,7 @@ def _source(where: str, channels: int, edges: str | None) -> Encoding:
 def _sources(source: Encoding, unsaid: Mapping[str, str], said: Mapping[str, str]) -> list[str]:
     """What was taken for granted of a net of label maps."""
     maps = [f"its sources are label maps: {source.classes} classes, one-hot, and "
-            f"{'' if source.edges else 'no '}edge map of the instances"] if isinstance(source, LabelEncoding) else []
+            f"{'the' if source.edges else 'no'} edge map of the instances"] if isinstance(source, LabelEncoding) else []
     return [*maps, *(f"--{key} {value} was taken; no file says it" for key, value in unsaid.items() if key not in said)]
 
 

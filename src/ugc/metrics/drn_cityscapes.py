@@ -7,13 +7,13 @@ maps (1024x2048); the largest; compared with the full-resolution train ids; one 
 
 from __future__ import annotations
 
+from ugc.core.palettes import IGNORED, train_ids
 from ugc.metrics.segmentation import Offer, Segmenter, offer
 from ugc.nn.drn import CLASSES, DRN, PUBLIC
 
 NAME = "drn105_cityscapes"
 TEXT = "DRN-D-105 on the picture at its own size, log-softmax resized to the label map's full size, 19 train ids"
-TRAIN_IDS = {label: number for number, label in enumerate(
-    (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33))}
+TRAIN_IDS = {label: int(number) for label, number in enumerate(train_ids("cityscapes")) if number != IGNORED}
 
 
 def load(download: bool = False) -> Segmenter:

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ugc.core.device import exact
+from ugc.core.palettes import IGNORED
 from ugc.core.registry import Registry
 from ugc.metrics.bootstrap import LEAST, LEVEL, counts
 from ugc.metrics.protocols import METRICS, Metric
 
-IGNORED = 255
 RESAMPLES = 400
 KINDS = {"miou": "mean intersection over union of classes", "pixel_accuracy": "pixels whose class is found",
          "fwiou": "intersection over union, classes weighted by their pixels"}

@@ -28,13 +28,25 @@ def sans2serif(original: int, supernet: int, distill: int, population: int, gene
                        "random": 64, "parents": 0.25}}
 
 
+# ---- rendered streets at 128x256, a quarter of the photos: label maps in, pictures out ----
+
+
+def streets(family: str, original: int, supernet: int, distill: int) -> dict[str, Any]:
+    return {"data": {"path": "streets", "size": "128x256", "labels": 0.25}, "family": family, "base": 16, "budget": "12x",
+            "batch": 2, "optimiser": {"lr": 4e-4}, "distillation": {"backbone": "lite0", "l1": 50.0},
+            "steps": {"original": original, "supernet": supernet, "distill": distill},
+            "search": {"population": 10, "generations": 3, "validation": 16, "recalibrate": 16, "random": 16,
+                       "parents": 0.4}}
+
+
 YOURS = "FOLDER"  # stands for a path that the user gives
 
-# ---- the paper's runs: pix2pix on your copy of the data ----
+# ---- the paper's runs on your copy of the data ----
 
 
-def paper(family: str, labels: float, budget: str, steps: int, batch: int, direction: str = "AtoB") -> dict[str, Any]:
-    return {"data": {"path": YOURS, "size": 256, "labels": labels, "direction": direction, "unlabelled": "hidden"},
+def paper(family: str, labels: float, budget: str, steps: int, batch: int, direction: str = "AtoB", size: str = "256"
+          ) -> dict[str, Any]:
+    return {"data": {"path": YOURS, "size": size, "labels": labels, "direction": direction, "unlabelled": "hidden"},
             "family": family, "base": 64, "budget": budget, "batch": batch,
             "steps": {"original": steps, "supernet": steps, "distill": steps},
             "distillation": {"backbone": "vgg16"}, "search": {"population": 100, "generations": 500}}
@@ -42,11 +54,15 @@ def paper(family: str, labels: float, budget: str, steps: int, batch: int, direc
 
 # Steps of OMGD's lengths at batch 4, rounded: 200 epochs of 47,977 images, 750 of 2,975.
 E2S, CITY = 2_400_000, 560_000
+LABELS = 150_000  # 200 epochs of 2,975, as pix2pixHD and GauGAN are trained
 
 TABLE: dict[str, dict[str, Any]] = {
     #                                     original  supernet  distill  population  generations
     "sans2serif-demo":         sans2serif(    1500,      900,    1300,         16,           4),
     "sans2serif-hour":         sans2serif(    8000,     6000,    7000,         32,          10),
+    #                                             original  supernet  distill
+    "streets-pix2pixhd-hour":  streets("pix2pixhd",      2200,     1300,    1200),
+    "streets-gaugan-hour":     streets("gaugan",         1500,      900,     800),
     #                                family            labels  budget              steps  batch
     "edges2shoes-resnet-10":   paper("pix2pix-resnet",   0.10, "macs_paper=1.5G",   E2S,     4),          # Table 2
     "edges2shoes-resnet-25":   paper("pix2pix-resnet",   0.25, "macs_paper=1.5G",   E2S,     4),          # Table 2
@@ -56,6 +72,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "edges2shoes-unet-50":     paper("pix2pix-unet",     0.50, "macs_paper=1.3G",   E2S,     4),          # Table 2
     "cityscapes-resnet-25":    paper("pix2pix-resnet",   0.25, "macs_paper=1.5G",  CITY,     4, "BtoA"),  # Table 1
     "cityscapes-unet-25":      paper("pix2pix-unet",     0.25, "macs_paper=1.3G",  CITY,     4, "BtoA"),  # Table 1
+    "cityscapes-pix2pixhd-25": paper("pix2pixhd",        0.25, "macs_paper=10G", LABELS,     4, size="256x512"),  # Table 1
+    "cityscapes-gaugan-25":    paper("gaugan",           0.25, "macs_paper=10G", LABELS,     4, size="256x512"),  # Table 1
 }
 
 
