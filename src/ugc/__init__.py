@@ -18,7 +18,7 @@ __all__ = ["__version__", "load", "push_to_hub"]
 
 
 def load(folder: str | Path, device: str = "auto") -> Translator:
-    """Open a saved net (a student, an original, a teacher, a supernet) as a translator of pictures.
+    """Open a saved net (a student, an original, a teacher, a supernet) as a translator of pictures or label maps.
 
     Args:
         folder: where `config.json` and `model.safetensors` lie, such as `RUN/student`; or, where there is no folder `org`,
@@ -26,7 +26,9 @@ def load(folder: str | Path, device: str = "auto") -> Translator:
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Returns:
-        A `Translator`: call it with a PIL image; `.net` is the torch module ([N, C, H, W] in [-1, 1]).
+        A `Translator`: call it with a PIL image; `.net` is the torch module ([N, C, H, W] in [-1, 1]). A net of label maps
+        is called with class ids and, where it was trained with edges, instance ids: `g(label, instance)`, PIL images or
+        arrays [H, W]; its `.net` takes [N, C, H, W] in {0, 1}, one channel a class and the edges last.
 
     Raises:
         UserError: the folder holds no saved net, or one that this version cannot read; the hub has no such name, or

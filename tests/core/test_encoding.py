@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ugc.core.encoding import Encoding, LabelEncoding, edges_of, encoding_of
+from ugc.core.encoding import Encoding, LabelEncoding, edges_of, encoding_of, instances_of
 from ugc.core.errors import UserError
 from ugc.core.images import from_unit, to_unit
 from ugc.core.palettes import CITYSCAPES, IGNORED, palette, train_ids
@@ -23,6 +23,47 @@ def plain_edges(instances):
             around = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
             out[i, j] = any(0 <= a < tall and 0 <= b < wide and instances[a, b] != instances[i, j] for a, b in around)
     return out
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (4, 1), (6, 7), (20, 31)], ids=str)
+def test_an_instance_map_can_be_made_from_its_edges(shape, repeat):
+    """Another one than it was, with the same edges: a file that takes instances can be asked what a data set stores."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        edges = edges_of(torch.from_numpy(rng.integers(0, 3, shape).repeat(repeat, 0).repeat(repeat, 1))).numpy()
+        made = instances_of(edges)
+        assert made.shape == edges.shape and np.array_equal(edges_of(torch.from_numpy(made)).numpy(), edges)
+
+
+def test_a_map_is_stored_as_ids_and_edges():
+    encoding = LabelEncoding(classes=34, unknown=True, edges=True)
+    ids, instances = np.array([[0, 33], [255, 7]]), np.array([[1, 1], [1, 26001]])
+    stored = encoding.store(ids, instances, "a.png")
+    assert stored.dtype == np.uint8 and stored[..., 0].tolist() == [[0, 33], [34, 7]]
+    assert np.array_equal(stored[..., 1], edges_of(torch.from_numpy(instances)).numpy())
+    assert LabelEncoding(classes=256).store(ids, None, "a.png")[..., 0].tolist() == ids.tolist()  # 255 is a class here
+
+
+@pytest.mark.parametrize("fields, ids, instances, why", [
+    ({}, [[0, 3]], None, "a.png has class id 3; ids here are 0 to 2"),
+    ({}, [[-1, 2]], None, "a.png has class id -1; ids"),
+    ({}, [[255, 0]], None, "has class id 255; ids here are 0 to 2$"),
+    ({"unknown": True}, [[255, 3]], None, "has class id 3; ids here are 0 to 2 and 255, unknown"),
+    ({"edges": True}, [[0, 2]], None, "without an instance map; expected label maps of 3 classes with instance maps"),
+    ({}, [[0, 2]], [[0, 2]], "with an instance map; expected label maps of 3 classes without instance maps"),
+    ({"edges": True}, [[0, 2]], [[0], [2]], "a.png is 1x2 and its instance map 2x1")])
+def test_a_map_that_does_not_fit_is_refused(fields, ids, instances, why):
+    with pytest.raises(UserError, match=why):
+        LabelEncoding(classes=3, **fields).store(np.array(ids), None if instances is None else np.array(instances), "a.png")
+
+
+def test_encodings_are_the_same_whatever_their_colours():
+    one = LabelEncoding(classes=3, edges=True)
+    assert one.same(LabelEncoding(classes=3, edges=True, palette="cityscapes"))
+    for other in (LabelEncoding(classes=4, edges=True), LabelEncoding(classes=3), Encoding(channels=4),
+                  LabelEncoding(classes=3, unknown=True)):
+        assert not one.same(other) and not other.same(one)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])

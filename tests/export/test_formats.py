@@ -9,8 +9,9 @@ import torch
 
 from ugc.core.errors import UserError
 from ugc.core.files import read_json, write_json
-from ugc.export.formats import FORMATS, TOLERANCE, Format, PictureNet, cases, export, largest_difference
+from ugc.export.formats import FORMATS, TOLERANCE, Format, cases, export, largest_difference
 from ugc.export.saved import load_net, save_net
+from ugc.export.wrapped import PictureNet
 from ugc.models.generator import FAMILIES, shrink
 
 SIZE = (32, 32)
@@ -80,6 +81,8 @@ def test_padding_is_by_reflection_at_the_end(setting_of, family, size):
         return min(i, 2 * (n - 1) - i)
 
     sides = [max(net.least, net.stride * -(-side // net.stride)) for side in size]
+    if family == "gaugan" and sides == [64, 64]:
+        sides = [64, 128]  # it begins with a pixel for each 64x64, and needs two
     assert list(seen[0].shape[2:]) == sides
     for i in range(sides[0]):
         for j in range(sides[1]):

@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 
 import ugc
+from ugc.core.encoding import LabelEncoding, edges_of
 from ugc.core.errors import UserError
 from ugc.core.images import from_unit, to_unit
 from ugc.data.pictures import read_picture, write_picture
-from ugc.export.saved import load_net
+from ugc.export.saved import load_net, save_net
 from ugc.export.translator import Translator, load, translate
 
 SIZES = [(1, 1), (1, 9), (3, 5), (8, 8), (37, 61), (64, 64), (31, 32), (100, 7)]  # height, width
@@ -227,3 +228,101 @@ def test_a_translator_of_any_net(setting_of):
     assert g.array(noise(30, 31, 5)).shape == (30, 31, 2)
     with pytest.raises(UserError, match="cannot be made one of 5"):
         g.array(noise(30, 31, 3))
+
+
+# ---- label maps ----
+
+CITY = LabelEncoding(classes=35, edges=True, palette="cityscapes")
+
+
+def saved_for(setting_of, folder, encoding):
+    setting = setting_of("pix2pix-resnet", in_channels=encoding.channels, out_channels=3)
+    net = setting.family(setting.config).init(torch.Generator().manual_seed(0))
+    save_net(net, folder, "pix2pix-resnet", "original", (32, 32), {"source": encoding.model_dump(mode="json")})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(setting_of, tmp_path_factory):
+    """A saved net of Cityscapes' label maps."""
+    return saved_for(setting_of, tmp_path_factory.mktemp("labels"), CITY)
+
+
+def label_map(height=37, width=61, classes=35, seed=0):
+    """ids and instances in squares of 3."""
+    rng = np.random.default_rng(seed)
+    blocks = [rng.integers(0, most, (height, width)).repeat(3, 0).repeat(3, 1)[:height, :width] for most in (classes, 9)]
+    return blocks[0].astype(np.uint8), (blocks[1] * 1001).astype(np.uint16)
+
+
+def test_label_maps_in_any_form_are_the_net_on_their_one_hot(labelled):
+    g = ugc.load(labelled, "cpu")
+    ids, instances = label_map(36, 64)
+    x = torch.zeros(1, 36, 36, 64)
+    for label in range(35):
+        x[0, label] = torch.from_numpy(ids == label)
+    x[0, 35] = edges_of(torch.from_numpy(instances.astype(np.int64)))
+    with torch.no_grad():
+        wanted = from_unit(g.net(x))[0]
+    indexed = Image.fromarray(ids, "L").convert("P")
+    indexed.putdata(ids.ravel().tolist())
+    wide = Image.fromarray(instances.astype(np.int32))
+    assert indexed.mode == "P" and wide.mode == "I" and pil(instances[..., None]).mode == "I;16"
+    for label in (pil(ids[..., None]), indexed, ids, ids.astype(np.int64)[..., None]):
+        for instance in (pil(instances[..., None]), wide, instances):
+            out = g(label, instance)
+            assert out.mode == "RGB" and np.array_equal(np.asarray(out), wanted)
+    assert g.encoding == CITY
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_label_maps_of_any_size(labelled, size):
+    ids, instances = label_map(*size)
+    assert ugc.load(labelled, "cpu").maps(ids, instances).shape == (*size, 3)
+
+
+def test_what_a_net_of_label_maps_does_not_take(labelled, setting_of, tmp_path, colour):
+    g, (ids, instances) = ugc.load(labelled, "cpu"), label_map()
+    plain = load(saved_for(setting_of, tmp_path / "plain", LabelEncoding(classes=3, unknown=True)), "cpu")
+    for call, why in (((g, ids), "without an instance map"), ((g, ids + 1, instances), "class id 35; ids here are 0 to 34$"),
+                      ((g, np.full_like(ids, 255), instances), "class id 255"), ((g, ids, instances[1:]), "36x61"),
+                      ((g, pil(noise(37, 61)), instances), "label map is of mode RGB; expected one whole number"),
+                      ((g, ids, pil(noise(37, 61))), "instance map is of mode RGB"),
+                      ((g, ids / 2, instances), "array of float64"), ((plain, ids % 3, instances), "with an instance map"),
+                      ((plain, ids), "ids here are 0 to 2 and 255, unknown"), ((colour, pil(noise(8, 8)), ids), "pictures of 3"),
+                      ((colour, noise(8, 8)), "no PIL image")):
+        with pytest.raises(UserError, match=why):
+            call[0](*call[1:])
+    plain(np.full_like(ids, 255))
+    for wrong in (lambda: g.array(noise(8, 8)), lambda: colour.maps(ids)):
+        with pytest.raises(UserError, match="this net takes"):
+            wrong()
+
+
+@pytest.mark.parametrize("tree", ["cityscapes", "pix2pixHD", "named"])
+def test_translate_finds_the_instance_maps(labelled, ugc, tmp_path, tree):
+    places = {"cityscapes": ("gtFine/val/ulm/{}_gtFine_labelIds.png", "gtFine/val/ulm/{}_gtFine_instanceIds.png"),
+              "pix2pixHD": ("test_label/{}.png", "test_inst/{}.png"), "named": ("maps/{}.png", "things/{}.png")}[tree]
+    for seed, name in enumerate(("ulm_1", "ulm_2")):
+        for place, ids in zip(places, label_map(seed=seed)):
+            path = tmp_path / place.format(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pil(ids[..., None]).save(path)
+    told = ugc("translate", labelled, (tmp_path / places[0]).parent, tmp_path / "out", "--device", "cpu",
+               *(("--instances", tmp_path / "things") if tree == "named" else ()))
+    assert told.code == 0, told.err
+    answer = tmp_path / "out" / ("ulm_2_leftImg8bit.png" if tree == "cityscapes" else "ulm_2.png")
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert np.array_equal(read_picture(answer), load(labelled, "cpu").maps(*label_map(seed=1)))
+
+
+def test_maps_that_translate_refuses(labelled, ugc, tmp_path):
+    """One sentence, and nothing written."""
+    ids, instances = label_map()
+    for name, array in {"ids": ids, "instances": instances, "colours": noise(37, 61), "beyond": ids + 1}.items():
+        pil(array if array.ndim == 3 else array[..., None]).save(tmp_path / f"{name}.png")
+    things = ("--instances", tmp_path / "instances.png")
+    for words, why in ((("ids.png",), "has no instance map beside it"), (("colours.png", *things), "has 3 channels"),
+                       (("beyond.png", *things), "beyond.png has class id 35"), (("instances.png", *things), "has class id")):
+        told = ugc("translate", labelled, tmp_path / words[0], tmp_path / "out.png", "--device", "cpu", *words[1:])
+        assert told.code == 2 and why in told.last and not (tmp_path / "out.png").exists(), told.err

@@ -19,8 +19,8 @@ HELP = "what a net costs, by layer and in all"
 def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("family", metavar="FAMILY")
     parser.add_argument("--base", type=int, default=64)
-    parser.add_argument("--size", default="256x256", metavar="HxW")
-    parser.add_argument("--channels", default="3:3", metavar="IN:OUT")
+    parser.add_argument("--size", metavar="HxW", help="default: the papers', 256x256, or 256x512 for label maps")
+    parser.add_argument("--channels", metavar="IN:OUT", help="default: the papers', 3:3, or 36:3 for label maps")
     parser.add_argument("--arch", default="original", help="original, largest, smallest, random:SEED or an arch's text")
     parser.add_argument("--set", action="append", default=[], metavar="a=c", help="any field of the family's config")
     parser.add_argument("--json", action="store_true")
@@ -36,10 +36,11 @@ def execute(options: argparse.Namespace) -> None:
     from ugc.search.budget import short
 
     family = FAMILIES[options.family]
-    size = DataConfig.parse({"path": ".", "size": options.size}, "--size").size
-    match = re.fullmatch(r"(\d+):(\d+)", options.channels)
+    size = DataConfig.parse({"path": ".", "size": options.size or family.paper.size}, "--size").size
+    channels = options.channels or ":".join(map(str, family.paper.channels))
+    match = re.fullmatch(r"(\d+):(\d+)", channels)
     if not match or "0" in match.groups():
-        raise UserError(f"--channels {options.channels!r}: expected IN:OUT, such as 3:3")
+        raise UserError(f"--channels {channels!r}: expected IN:OUT, such as 3:3")
     fields = {"in_channels": int(match[1]), "out_channels": int(match[2]), "base": options.base}
     config = family.config_for(size, **fields).with_settings(options.set)
     if options.arch == "original":
@@ -55,7 +56,7 @@ def execute(options: argparse.Namespace) -> None:
                           "layers": [{"name": x.name, "kind": x.kind, "in": list(x.have), "out": x.width, **vars(x.cost)}
                                      for x in layers]}))
         return
-    print(f"{options.family} {options.arch} at {size[0]}x{size[1]}, {options.channels}, base {options.base}\n{arch.text}\n")
+    print(f"{options.family} {options.arch} at {size[0]}x{size[1]}, {channels}, base {options.base}\n{arch.text}\n")
     print(f"{'layer':34} {'in':>10} {'out':>5} {'params':>12} {'macs':>16} {'macs_paper':>16}")
     for x in (layer for layer in layers if layer.cost.params):
         have = "+".join(map(str, x.have))

@@ -15,10 +15,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ugc.core.config import Config
+from ugc.core.errors import UserError
 from ugc.core.images import Array, to_unit
 from ugc.core.palettes import palette
 
 MOST = 256  # class ids are uint8
+UNKNOWN = 255  # on disk, where it is no class: what nobody has labelled
 
 
 class Encoding(Config):
@@ -30,6 +32,15 @@ class Encoding(Config):
     @property
     def stored(self) -> int:
         return self.channels
+
+    @property
+    def text(self) -> str:
+        """For people, in the plural."""
+        return f"pictures of {self.channels} channel{'s' if self.channels != 1 else ''}"
+
+    def same(self, other: Encoding) -> bool:
+        """Whether what one takes the other does, too. How people see it does not matter."""
+        return self.model_dump(exclude={"palette"}) == other.model_dump(exclude={"palette"})
 
     def encode(self, stored: Array | Tensor) -> Tensor:
         """Stored [N, H, W, c] -> float32 [N, channels, H, W] on the array's device."""
@@ -73,6 +84,33 @@ class LabelEncoding(Encoding):
     def stored(self) -> int:
         return 1 + self.edges
 
+    @property
+    def text(self) -> str:
+        classes = f"{self.classes} class{'es' if self.classes != 1 else ''}{' and unknown' if self.unknown else ''}"
+        return f"label maps of {classes} {'with' if self.edges else 'without'} instance maps"
+
+    def store(self, ids: Array, instances: Array | None, where: str) -> Array:
+        """A label map as files have it, integers [H, W] with 255 for unknown, and its instance map -> uint8 [H, W, 1 or 2].
+
+        Raises:
+            UserError: an id that is no class, an instance map too many or too few, or one of another size.
+        """
+        known = f"ids here are 0 to {self.classes - 1}{f' and {UNKNOWN}, unknown' if self.unknown else ''}"
+        unknown = (ids == UNKNOWN) & self.unknown
+        wrong = ((ids < 0) | (ids >= self.classes)) & ~unknown
+        if wrong.any():
+            raise UserError(f"{where} has class id {ids[wrong].max()}; {known}")
+        ids = np.where(unknown, self.classes, ids)
+        if (instances is None) == self.edges:
+            raise UserError(f"{where} comes {'without' if self.edges else 'with'} an instance map; expected {self.text}")
+        if instances is None:
+            return ids.astype(np.uint8)[..., None]
+        if instances.shape != ids.shape:
+            have, want = ("x".join(map(str, shape)) for shape in (instances.shape, ids.shape))
+            raise UserError(f"{where} is {want} and its instance map {have} (height x width); expected one size")
+        edges = edges_of(torch.from_numpy(np.ascontiguousarray(instances, np.int64))).numpy()
+        return np.stack([ids.astype(np.uint8), edges.astype(np.uint8)], -1)
+
     def encode(self, stored: Array | Tensor) -> Tensor:
         """uint8 [N, H, W, 1 or 2] -> float32 [N, channels, H, W] in {0, 1}."""
         maps = torch.from_numpy(np.ascontiguousarray(stored)) if isinstance(stored, np.ndarray) else stored
@@ -101,6 +139,25 @@ def edges_of(instances: Tensor) -> Tensor:
     across = instances[..., 1:] != instances[..., :-1]
     down = instances[..., 1:, :] != instances[..., :-1, :]
     return (F.pad(across, (0, 1)) | F.pad(across, (1, 0)) | F.pad(down, (0, 0, 0, 1)) | F.pad(down, (0, 0, 1, 0)))
+
+
+def instances_of(edges: Array) -> Array:
+    """An instance map that has these edges: bool [H, W] -> int32 [H, W], with `edges_of(instances_of(e)) == e`.
+
+    Neighbours are one instance unless both are edges. So no edge is added; and none is lost, because an edge of any map has
+    a neighbour of another instance, which no chain of such neighbours joins to it.
+    """
+    ids = np.arange(edges.size, dtype=np.int32).reshape(edges.shape)
+    across, down = ~(edges[:, 1:] & edges[:, :-1]), ~(edges[1:] & edges[:-1])
+    while True:
+        before = ids.copy()
+        for one, other, same in ((ids[:, 1:], ids[:, :-1], across), (ids[1:], ids[:-1], down)):
+            least = np.minimum(one, other)
+            np.minimum(one, least, out=one, where=same)
+            np.minimum(other, least, out=other, where=same)
+        ids = ids.ravel()[ids]  # whoever is of p is of whom p is of
+        if np.array_equal(ids, before):
+            return ids
 
 
 def encoding_of(data: dict[str, Any] | None, channels: int, where: str = "source") -> Encoding:

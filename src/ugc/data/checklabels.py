@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ugc.core.encoding import LabelEncoding
+from ugc.core.encoding import UNKNOWN, LabelEncoding
 from ugc.core.errors import UserError
 from ugc.core.palettes import TABLES
 from ugc.data.dataset import text_of
 from ugc.data.idmaps import Found, Seen, tally
-from ugc.data.labelmaps import UNKNOWN, encoding_for
+from ugc.data.labelmaps import encoding_for
 from ugc.data.layouts import Layout
 from ugc.data.pictures import Info
 

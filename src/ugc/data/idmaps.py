@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from ugc.core import files
 from ugc.core.encoding import MOST
@@ -22,6 +22,7 @@ from ugc.data.layouts import Files
 from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, read_picture, unreadable
 
 GREY = {2: 85, 4: 17}  # bits -> by what Pillow multiplies the greys of such a PNG, to make white 255
+WHOLE = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")  # PIL's modes of one whole number a pixel
 COLOURS = "write ids, or put colour maps in train_A and their photos in train_B: they are then plain pictures"
 
 
@@ -77,6 +78,23 @@ def read_map(path: Path, kind: str = "label map") -> Array:
         raise unreadable(path, error) from None
     bits = png_header(path)[0] if small else 8
     return ids // GREY.get(bits, 1)
+
+
+def ids_of(image: Image.Image | Array, kind: str = "label map") -> Array:
+    """The same of a PIL image, int64 [H, W], or of an array of whole numbers [H, W] or [H, W, 1].
+
+    Raises:
+        UserError: colours, or numbers that are not whole.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode not in WHOLE:
+            raise UserError(f"the {kind} is of mode {image.mode}; expected one whole number a pixel (L, P or I;16)")
+        image = np.asarray(ImageOps.exif_transpose(image))
+    array = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if array.ndim != 2 or array.dtype.kind not in "bui":
+        raise UserError(f"the {kind} is an array of {array.dtype} {list(array.shape)}; expected whole numbers [H, W]")
+    ids: Array = array.astype(np.int64)
+    return ids
 
 
 def read_labels(path: Path) -> Array:

@@ -7,11 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from ugc.core import files
-from ugc.core.encoding import MOST, LabelEncoding, edges_of
+from ugc.core.encoding import MOST, UNKNOWN, LabelEncoding
 from ugc.core.errors import UserError
 from ugc.core.images import Array
 from ugc.core.palettes import CITYSCAPES
@@ -21,7 +18,6 @@ from ugc.data.idmaps import Found, map_info, nearest, read_labels, read_map, sca
 from ugc.data.layouts import Layout, find_labels
 from ugc.data.pictures import Info
 
-UNKNOWN = 255  # on disk: nobody has labelled it
 VOID = frozenset(range(5))  # unlabeled, ego vehicle, rectification border, out of roi, static: all that Cityscapes' test has
 
 
@@ -61,13 +57,11 @@ class LabelDataset(FolderDataset):
         """
         if not isinstance(ref, LabelMap):
             return super().read(ref, height, width, load)
-        ids = nearest(self.full_labels(ref), height, width)
-        planes = [np.where(ids == UNKNOWN, np.uint8(self.encoding.classes), ids) if self.encoding.unknown else ids]
+        ids, instances = nearest(self.full_labels(ref), height, width), None
         if self.encoding.edges:
             assert ref.instances
             instances = nearest(read_map(self.root / ref.instances, "instance map"), height, width)
-            planes.append(edges_of(torch.from_numpy(instances)).numpy().astype(np.uint8))
-        return np.stack(planes, axis=2)
+        return self.encoding.store(ids, instances, str(self.root / ref.path))
 
     def full_labels(self, ref: LabelMap) -> Array:
         """The class ids of a source at its own size, as the file has them: uint8 [H, W]."""

@@ -6,6 +6,7 @@ get the same numbers as these pictures.
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from abc import ABC, abstractmethod
@@ -16,17 +17,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ugc.core.encoding import Encoding, LabelEncoding, encoding_of
+from ugc.core.encoding import Encoding, encoding_of
 from ugc.core.errors import UserError, near
 from ugc.core.files import sha256
-from ugc.core.images import narrowed, rounded, to_unit, widened
+from ugc.core.images import rounded, to_unit, widened
 from ugc.core.log import say
 from ugc.data.dataset import Size, text_of
-from ugc.data.layouts import Pictures
+from ugc.data.layouts import ENDINGS, Pictures
 from ugc.data.pictures import as_channels, picture_info, read_picture
 from ugc.data.stream import TestData
-from ugc.export.formats import FORMATS, PictureNet, first_line
-from ugc.export.saved import load_net
+from ugc.export.formats import FORMATS, first_line
+from ugc.export.saved import load_net, source_of
+from ugc.export.wrapped import at_any_size, inputs_of
 from ugc.models.generator import Generator
 from ugc.nn.cost import total, trace
 
@@ -50,9 +52,9 @@ class Answers(ABC):
 
     path: Path
     size: Size  # of one picture: what a net was trained at, what a folder holds
-    channels: tuple[int, int] | None = None  # source, target; None takes any
+    source: Encoding | None = None  # what is answered; None takes any
+    colours = 0  # channels of an answer; 0: any
     direction: str | None = None  # AtoB or BtoA, where it is known
-    classes: int | None = None  # of the label maps that it takes; None: pictures, or nobody knows
 
     @abstractmethod
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -68,10 +70,12 @@ class Answers(ABC):
 
     def check(self, data: TestData) -> None:
         """UserError unless these can be scored on that data."""
-        have = (data.encoding.channels, data.targets.shape[3])
-        if self.channels and self.channels != have:
-            raise UserError(f"{self.path} takes {self.channels[0]} channel(s) to {self.channels[1]}; the data are read as "
-                            f"{have[0]} to {have[1]}")
+        if self.source and not self.source.same(data.encoding):
+            raise UserError(f"{self.path} takes {self.source.text}; the sources of the data are read as "
+                            f"{data.encoding.text}")
+        if self.colours not in (0, data.targets.shape[3]):
+            raise UserError(f"{self.path} gives {self.colours} channel(s); the targets of the data are read as "
+                            f"{data.targets.shape[3]}")
 
 
 class NetAnswers(Answers):
@@ -80,20 +84,16 @@ class NetAnswers(Answers):
     def __init__(self, path: Path) -> None:
         net, self.config = load_net(path)
         self.path = path
-        self.channels = (net.config.in_channels, net.config.out_channels)
+        self.source, self.colours = source_of(net, self.config), net.config.out_channels
         self.direction = self.config.get("direction")
-        source = encoding_of(self.config.get("source"), net.config.in_channels)
-        self.classes = source.classes if isinstance(source, LabelEncoding) else None
         size = self.config.get("size")
         self.size = (size[0], size[1]) if isinstance(size, list) and len(size) == 2 else (256, 256)
 
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         net = load_net(self.path)[0].to(device)
-        padded = PictureNet(net)
         for source, target in asked.batches(BATCH):
             with torch.no_grad():
-                x = source.to(device)
-                answer = net(x) if _fits(net, (x.shape[2], x.shape[3])) else widened(padded(narrowed(x)))
+                answer = at_any_size(net, source.to(device))
             yield rounded(answer, asked.depth), target.to(device)
 
     def cost(self, size: Size) -> dict[str, float]:
@@ -120,16 +120,17 @@ class OnnxAnswers(Answers):
         except Exception as error:  # protobuf and onnxruntime have errors of their own
             raise UserError(f"{path} cannot be read as ONNX: {first_line(error)}") from None
         try:
-            self.channels = (int(self.said["in_channels"]), int(self.said["out_channels"]))
+            self.source = encoding_of(json.loads(self.said.get("source", "{}")), int(self.said["in_channels"]))
+            self.colours = int(self.said["out_channels"])
             height, _, width = self.said["size"].partition("x")
             self.size = (int(height), int(width))
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, UserError):
             raise UserError(f"{path} was not written by ugc export: it does not say its channels and size; write its "
                             "answers as pictures and give their folder") from None
 
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         for source, target in asked.batches(BATCH):
-            answer = torch.from_numpy(self.run(narrowed(source).numpy()))
+            answer = torch.from_numpy(self.run(*inputs_of(source, asked.encoding, self.said.get("labels"))))
             yield rounded(widened(answer), asked.depth).to(device), target.to(device)
 
     def cost(self, size: Size) -> dict[str, float]:
@@ -142,7 +143,7 @@ class OnnxAnswers(Answers):
 
 
 class PictureAnswers(Answers):
-    """A folder of pictures with the stems of the test sources."""
+    """A folder of pictures with the stems of the test sources; those of Cityscapes' tree with or without its endings."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -150,25 +151,28 @@ class PictureAnswers(Answers):
         if not self.files:
             raise UserError(f"{path} holds neither a saved net (config.json and model.safetensors) nor a picture")
         self.size = picture_info(self.files[min(self.files)]).size
-        self.keys, self.colours = tuple[str, ...](), 0  # of the test, once it is known
+        self.keys = tuple[str, ...]()  # those of the test, once it is known
 
     def check(self, data: TestData) -> None:
         """There must be one picture for each test source, at its size; others are not scored."""
-        missing = [key for key in data.keys if key not in self.files]
+        found = {key: name for key in data.keys for ending in ("", ENDINGS["A"], ENDINGS["B"])
+                 if (name := key + ending) in self.files}
+        missing = [key for key in data.keys if key not in found]
         if missing:
             raise UserError(f"{self.path} lacks pictures for {len(missing):,} of {len(data):,} test sources, first "
                             f"{missing[0]!r}; it has such as {self.files[min(self.files)].name}")
         if others := len(self.files) - len(data):
             say(f"{self.path}: {others:,} pictures answer no test source and are not scored")
         size, channels = data.targets.shape[1:3], data.targets.shape[3]
-        for key in data.keys:
+        self.keys = tuple(found[key] for key in data.keys)
+        for key in self.keys:
             info = picture_info(self.files[key])
             if info.size != size:
                 raise UserError(f"{self.files[key]} is {text_of(info.size)}; the test is at {text_of(size)} "
                                 "(height x width; --size sets it)")
             if max(info.channels, channels) > 4 and info.channels != channels:
                 raise UserError(f"{self.files[key]} has {info.channels} channels; the targets have {channels}")
-        self.keys, self.colours = data.keys, channels
+        self.colours = channels
 
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         at = 0

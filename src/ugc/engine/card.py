@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ugc.core.encoding import Encoding, LabelEncoding
 from ugc.core.files import write_text
 from ugc.engine.page import DASH, si, three
 from ugc.engine.record import Record, Row
@@ -18,6 +19,7 @@ from ugc.engine.tables import NAMES, digits, word
 from ugc.export.terms import attribution
 from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
 
+_LABELS = " in {0, 1}"
 FEW = 2048  # test images; below it distances between sets are mostly chance
 COUNTS = ("params", "macs", "macs_paper")
 
@@ -46,8 +48,8 @@ model-index:
 BODY = """
 # {title}
 
-{what} It takes an image of {inputs} and
-gives one of {outputs}, of the same size. For {size} pixels it takes {macs} multiply-adds; it has {params} parameters.{ratio}
+{what} It takes {inputs} and
+gives an image of {outputs}, of the same size. For {size} pixels it takes {macs} multiply-adds; it has {params} parameters.{ratio}
 
 ## Use
 
@@ -58,10 +60,10 @@ pip install ugc               # 'ugc[hub]' to load it by its name
 ```python
 import ugc
 g = ugc.load("{role}")         # this folder, or its name on the hub: "org/name"
-g(pil).save("out.png")         # a PIL image of any size
+{call}
 ```
 
-`ugc translate {role} IN OUT` does the same for an image or a folder of them. `ugc export {role} --format onnx` makes an ONNX
+`ugc translate {role} IN OUT` does the same for {one} or a folder of them. `ugc export {role} --format onnx` makes an ONNX
 file for other runtimes. `g.net` is the torch module: `{shapes}` in [-1, 1], H and W multiples
 of `g.net.stride`.
 
@@ -118,8 +120,9 @@ def card(record: Record, role: str) -> str:
         f"A generator, the {NAMES.get(role, role)} of a run of `ugc` (Unified GAN Compression)."
     return head + BODY.format(
         title=f"{_code(data)}: {family}, {NAMES.get(role, role)}", what=what, role=role, size=size, arch=net.get("arch"),
-        inputs=_channels(config.get("in_channels", 3)), outputs=_channels(config.get("out_channels", 3)),
-        shapes=f"[N, {config.get('in_channels', 3)}, H, W] -> [N, {config.get('out_channels', 3)}, H, W]",
+        **_use(record.source, config.get("in_channels", 3)), outputs=_channels(config.get("out_channels", 3)),
+        shapes=f"[N, {config.get('in_channels', 3)}, H, W]{_LABELS if record.source.kind == 'labels' else ''} -> "
+               f"[N, {config.get('out_channels', 3)}, H, W]",
         macs=si(row["macs"]), params=f"{int(row['params']):,}", ratio=_ratio(record, role),
         table=_table(record, role, measured), protocol=_list(_protocol(record, measured)), made=_list(_made(record, net)),
         attribution=attribution(net).rstrip(". ") + ".",
@@ -210,6 +213,17 @@ def _limits(record: Record, row: Row, measured: Sequence[Metric], size: str, nor
     if norm == "instance":
         yield ("A picture of one single colour has no defined answer: instance norm divides by its contrast, which is none, "
                "and what comes out is amplified rounding, another one in each runtime.")
+
+
+def _use(source: Encoding, channels: int) -> dict[str, str]:
+    """What goes in, in words and in Python."""
+    if not isinstance(source, LabelEncoding):
+        return {"inputs": f"an image of {_channels(channels)}", "one": "an image",
+                "call": 'g(pil).save("out.png")         # a PIL image of any size'}
+    arguments = "label, instance" if source.edges else "label"
+    known = f"{source.classes} classes{' (255: unknown)' if source.unknown else ''}"
+    return {"inputs": f"a label map of {known}{' and an instance map' if source.edges else ''}", "one": "a label map",
+            "call": f'g({arguments}).save("out.png")         # PIL images of ids, or arrays [H, W], of any size'}
 
 
 def _channels(count: int) -> str:

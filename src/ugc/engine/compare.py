@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ugc.core.device import choose
+from ugc.core.encoding import Encoding, LabelEncoding
 from ugc.core.errors import UserError
-from ugc.core.files import sha256
+from ugc.core.files import place, sha256
 from ugc.core.log import say
 from ugc.data.dataset import DATASETS, DataConfig, Dataset, open_dataset, text_of
 from ugc.data.labels import differs
+from ugc.data.layouts import has_labels
 from ugc.data.stream import test_data
 from ugc.engine.answers import Answers, PictureAnswers, open_answers
 from ugc.engine.evaluate import measure
@@ -114,20 +116,25 @@ def settings(asked: Asked, answers: list[Answers]) -> tuple[DataConfig, int]:
     if not base:
         base["size"] = text_of(answers[0].size)
         directions = [one.direction for one in answers if one.direction]
-        channels = [one.channels for one in answers if one.channels]
-        classes = [one.classes for one in answers if one.classes]
         if directions:
             base["direction"] = directions[0]
-        if channels:
-            base["source_channels"], base["target_channels"] = channels[0]
-        if classes:
-            base |= {"classes": classes[0], "source_channels": None}
+        for one in [one for one in answers if one.source][:1]:
+            base |= {"target_channels": one.colours, **_read_so(one.source, asked.data)}
     base |= {key: value for key, value in asked.fields.items() if value is not None and key != "seed"}
     if asked.fields.get("seed") is not None:
         seed = asked.fields["seed"]
     if isinstance(answers[0], PictureAnswers) and "size" not in asked.fields:
         base["size"] = text_of(answers[0].size)
     return DataConfig.parse({**base, "path": asked.data}, "ugc eval"), seed
+
+
+def _read_so(source: Encoding | None, data: str) -> dict[str, Any]:
+    """The fields of DataConfig by which data are read as `source`; none where they are of the other kind, which is said
+    later."""
+    maps = data not in DATASETS and has_labels(place(data))
+    if isinstance(source, LabelEncoding):
+        return {"classes": source.classes} if maps else {}
+    return {"source_channels": source.channels} if source and not maps else {}
 
 
 def check_test(asked: Asked, answers: list[Answers], dataset: Dataset) -> None:

@@ -1,11 +1,12 @@
 """An architecture drawn: a bar for each layer, as high as it has channels, over the largest net of its supernet.
 
 Inserted blocks are thin bars behind their layer. Works from the names of the choices alone (`stem down1 .. d.up2`,
-`w1 w2 w4 w8 d.down1 ..`); an unknown family gets its choices in order.
+`w1 w2 w4 w8 d.down1 ..`, `fc head middle0 ..`); an unknown family gets its choices in order.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from ugc.engine.page import Html, tag
 
 HIGHEST = 150.0  # pixels of the widest layer
+SPADE = {"fc": 16, "head": 16, "middle0": 16, "middle1": 16, "up0": 8, "up1": 4, "up2": 2}  # times the base width
 PITCH, BAR, BLOCK, THIN, GAP = 50.0, 22.0, 13.0, 7.0, 3.0
 
 
@@ -35,21 +37,28 @@ def parse(text: str) -> dict[str, int]:
 
 def layers(arch: Mapping[str, int], config: Mapping[str, Any]) -> list[Layer]:
     """The layers in the order in which a picture passes them."""
-    if {"stem", "down1", "down2", "up1", "up2"} <= arch.keys():
-        return _resnet(arch, int(config.get("blocks", 9)), int(config.get("groups", 3)))
+    if {"stem", "down1", "up1"} <= arch.keys():
+        return _residual(arch, int(config.get("blocks", 9)), int(config.get("groups", 3)))
+    if "middle0" in arch:
+        return [Layer(name, SPADE.get(name, 1) * width, arch.get(f"d.{name}")) for name, width in arch.items()
+                if not name.startswith("d.")]
     if "w1" in arch:
         return _unet(arch)
     return [Layer(name, width, arch.get(f"d.{name}")) for name, width in arch.items() if not name.startswith("d.")]
 
 
-def _resnet(arch: Mapping[str, int], blocks: int, groups: int) -> list[Layer]:
-    stream = 4 * arch["down2"]
+def _residual(arch: Mapping[str, int], blocks: int, groups: int) -> list[Layer]:
+    """ResNets with n downs: a body whose inside is of groups (mid1 ..), or as wide as the trunk where there are none."""
+    n = sum(re.fullmatch(r"down\d+", name) is not None for name in arch)
+    stream = arch[f"down{n}"] << n
     mids = [f"mid{i * groups // blocks + 1}" for i in range(blocks)]
-    body = [Layer(name, 4 * arch[name], repeats=mids.count(name), stream=stream)
+    body = [Layer(name, arch[name] << n, repeats=mids.count(name), stream=stream)
             for name in dict.fromkeys(mids) if name in arch]
-    return [Layer("stem", arch["stem"]), Layer("down1", 2 * arch["down1"], arch.get("d.down1")),
-            Layer("down2", stream, arch.get("d.down2")), *body,
-            Layer("up1", 2 * arch["up1"], arch.get("d.up1")), Layer("up2", arch["up2"], arch.get("d.up2"))]
+    if not body and blocks:
+        body = [Layer("body", stream, repeats=blocks, stream=stream)]
+    down = [Layer(f"down{i}", arch[f"down{i}"] << i, arch.get(f"d.down{i}")) for i in range(1, n + 1)]
+    up = [Layer(f"up{i}", arch[f"up{i}"] << n - i, arch.get(f"d.up{i}")) for i in range(1, n + 1)]
+    return [Layer("stem", arch["stem"]), *down, *body, *up]
 
 
 def _unet(arch: Mapping[str, int]) -> list[Layer]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ugc.core.encoding import Encoding, LabelEncoding
 from ugc.core.errors import UserError
 from ugc.data.dataset import Dataset, text_of
 from ugc.engine.recipe import Recipe
-from ugc.export.saved import load_net
+from ugc.export.saved import load_net, source_of
 from ugc.export.terms import attribution
 from ugc.methods.method import METHODS
 from ugc.models.generator import FAMILIES, Generator
@@ -62,14 +63,14 @@ def open_original(recipe: Recipe, dataset: Dataset) -> Given | None:
         return None
     net, about = load_net(folder)
     where, data, config = f"--original {folder}", recipe.data, net.config
-    there = (dataset.encoding.channels, dataset.target_channels or config.out_channels)  # 0: the data have no target
+    source, sources = source_of(net, about), dataset.encoding
+    if not source.same(sources) and "labels" in (source.kind, sources.kind):
+        raise UserError(f"{where}: takes {source.text}, the data are {sources.text}{_remedy(source, sources)}")
+    there = (sources.channels, dataset.target_channels or config.out_channels)  # 0: the data have no target
     if (config.in_channels, config.out_channels) != there:
-        labels = dataset.encoding.kind == "labels"
         side, wanted = ("source", config.in_channels) if config.in_channels != there[0] else ("target", config.out_channels)
-        how = (f"--set data.{side}_channels={wanted} reads the {side}s so" if side == "target" or not labels else
-               "its label maps had another number of classes (--set data.classes=N), or instance maps where these have none")
         raise UserError(f"{where}: takes {config.in_channels} channels to {config.out_channels}, the data {there[0]} to "
-                        f"{there[1]}; {how}")
+                        f"{there[1]}; --set data.{side}_channels={wanted} reads the {side}s so")
     try:
         net.check_size(data.size)
     except UserError as error:
@@ -78,6 +79,17 @@ def open_original(recipe: Recipe, dataset: Dataset) -> Given | None:
         raise UserError(f"{where}: was trained {about['direction']}, this run is {data.direction}; give --direction "
                         f"{about['direction']}")
     return Given(net, about)
+
+
+def _remedy(net: Encoding, data: Encoding) -> str:
+    """What to do where a net's sources are not encoded as the data's."""
+    if not (isinstance(net, LabelEncoding) and isinstance(data, LabelEncoding)):
+        return ""
+    if net.classes != data.classes:
+        return f"; --set data.classes={net.classes} reads them so, where no id is beyond"
+    if net.edges != data.edges:
+        return f"; {'add' if net.edges else 'take away'} their instance maps"
+    return f"; {'no pixel of' if net.unknown else 'some pixels of'} these are unknown (255)"
 
 
 def like_original(folder: Path, family: str | None) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ugc.core.encoding import PICTURES, Encoding, encoding_of
+from ugc.core.errors import UserError
 from ugc.core.log import read_log
 
 Row = dict[str, Any]
@@ -35,6 +37,15 @@ class Record:
         except (OSError, ValueError):
             return {}
         return data if isinstance(data, dict) else {}
+
+    @cached_property
+    def source(self) -> Encoding:
+        """How the sources are encoded, as the nets say; pictures where none says so."""
+        said = next((net["source"] for net in self.nets.values() if isinstance(net.get("source"), dict)), None)
+        try:
+            return encoding_of(said, PICTURES.channels)
+        except UserError:
+            return PICTURES
 
     @cached_property
     def stages(self) -> list[str]:

@@ -31,6 +31,7 @@ from ugc.engine.style import CSS, LIGHT
 from ugc.export.terms import attribution
 
 COLUMNS = {"source": "input", "target": "target", "original": "original", "student": "student"}
+LABEL_COLUMNS = {**COLUMNS, "source": "label map", "target": "photo (target)"}
 SCORES = {"l_od": "L_OD", "l1": "L1", "ssim": "SSIM loss"}
 SMALL = 128  # pixels below which a picture is shown at twice its size, two samples a row
 GRIDS = 8  # sample grids of a stage that the page keeps
@@ -166,12 +167,13 @@ def _samples(record: Record) -> Html | None:
         return None
     columns = [c for c in SAMPLES if any(c in sample for sample in record.samples)]
     columns += sorted({c for sample in record.samples for c in sample} - set(columns))
+    names = LABEL_COLUMNS if record.source.kind == "labels" else COLUMNS
     small = max(picture_size(next(iter(record.samples[0].values())))) <= SMALL
     card = len(columns) * (128 if small else 256) + (len(columns) - 1) * 6
-    head = [tag("span", COLUMNS.get(c, c), class_="student" if c == "student" else None) for c in columns]
+    head = [tag("span", names.get(c, c), class_="student" if c == "student" else None) for c in columns]
     cards = [tag("div", head, class_="sample head"), tag("div", head, class_="sample head more") if small else None]
     for number, sample in enumerate(record.samples):
-        cards.append(tag("div", [picture(sample[c], f"{COLUMNS.get(c, c)} of test image {number + 1}") if c in sample
+        cards.append(tag("div", [picture(sample[c], f"{names.get(c, c)} of test image {number + 1}") if c in sample
                                  else tag("span") for c in columns], class_="sample"))
     grid = tag("div", cards, class_="samples pair crisp" if small else "samples",
                style=f"--card:{card}px;--columns:{len(columns)}")

@@ -1,7 +1,7 @@
 """Formats of other runtimes: what an exported file computes, how it is checked, and what it says of itself.
 
-A file takes pictures in [0, 1] of any size and gives pictures of the same size in [0, 1]: value range, padding and cropping
-are inside. It is written only after its own runtime gave what torch gives.
+What it computes says `wrapped.py`: sources of any size in, pictures of the same size in [0, 1] out. It is written only after
+its own runtime gave what torch gives.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
+from ugc.core.encoding import LabelEncoding
 from ugc.core.errors import UserError
 from ugc.core.files import atomic
-from ugc.core.images import Array, narrowed, widened
+from ugc.core.images import Array
 from ugc.core.log import say
 from ugc.core.registry import Registry
-from ugc.export.saved import load_net
+from ugc.export.saved import load_net, source_of
 from ugc.export.terms import attribution
+from ugc.export.wrapped import WrappedNet, wrapped
 from ugc.models.generator import Generator
 from ugc.nn.cost import total, trace
 from ugc.version import __version__
@@ -34,7 +35,7 @@ FORMATS: Registry[type[Format]] = Registry("format", "ugc.export")
 TOLERANCE = 1e-4  # of the range [0, 1]: a fortieth of a step of 8 bits
 LICENCE = "ugc is Apache-2.0; weights and pictures are under the terms of the data (see attribution)"
 
-Run = Callable[[Array], Array]
+Run = Callable[..., Array]  # the inputs of a wrapped net in order -> its answer
 
 
 class Format(ABC):
@@ -50,7 +51,7 @@ class Format(ABC):
     needs: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def convert(self, net: PictureNet) -> bytes:
+    def convert(self, net: WrappedNet) -> bytes:
         """The file's content."""
 
     @abstractmethod
@@ -78,35 +79,6 @@ class Format(ABC):
                 raise UserError(f"{name} cannot be imported ({error}): pip install 'ugc[{self.extra}]'") from None
 
 
-class PictureNet(nn.Module):
-    """A generator as a file holds it: [N, C, H, W] in [0, 1] -> the same size in [0, 1], any H and W.
-
-    It is what `Translator.array` does between two roundings. Sides are padded at their end, by reflection.
-    """
-
-    def __init__(self, net: Generator) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[2:]
-        x = widened(image)  # [N, C, H, W] in [-1, 1]
-        x = x.index_select(2, self._reflected(height, x.device))  # [N, C, tall, W]
-        x = x.index_select(3, self._reflected(width, x.device))  # [N, C, tall, wide]
-        return narrowed(self.net(x)[:, :, :height, :width])
-
-    def _reflected(self, side: int, device: torch.device) -> Tensor:
-        """The indices 0 1 .. n-1 n-2 .. 1 0 1 .. of n = `side`, up to a multiple of the stride that the net can take.
-
-        By arithmetic on the side, so that a graph holds it for every side, one of 1 and pads beyond the side too.
-        """
-        stride = self.net.stride
-        padded = stride * torch.sym_max((side + stride - 1) // stride, self.net.least // stride)
-        period = torch.full((1,), torch.sym_max(2 * (side - 1), 1), dtype=torch.int64, device=device)
-        i = torch.arange(padded, device=device) % period
-        return torch.minimum(i, 2 * (side - 1) - i)
-
-
 def cases(trained: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
     """(N, H, W) of the check: the training size; two pictures of odd sides; one whose height is shorter than its pad.
 
@@ -117,21 +89,23 @@ def cases(trained: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
 
 
 @torch.no_grad()
-def largest_difference(net: PictureNet, run: Run, sizes: tuple[tuple[int, int, int], ...]) -> float:
-    """max |runtime - torch| over noise pictures in [0, 1] of `sizes`; infinite where a shape or a number is wrong."""
+def largest_difference(net: WrappedNet, run: Run, sizes: tuple[tuple[int, int, int], ...]) -> float:
+    """max |runtime - torch| over noise of `sizes`; infinite where a shape or a number is wrong."""
     worst = 0.0
-    for seed, (count, height, width) in enumerate(sizes):
-        shape = (count, net.net.config.in_channels, height, width)
-        image = np.random.default_rng(seed).random(shape, dtype=np.float32)
-        wanted, got = net(torch.from_numpy(image)).numpy(), run(image)
+    for seed, size in enumerate(sizes):
+        inputs = net.noise(*size, seed)
+        wanted, got = net(*inputs).numpy(), run(*(one.numpy() for one in inputs))
         if got.shape != wanted.shape or not np.isfinite(got).all():
             return float("inf")
         worst = max(worst, float(np.abs(got - wanted).max()))
     return worst
 
 
-def export(folder: Path, name: str = "onnx", out: Path | None = None) -> list[str]:
+def export(folder: Path, name: str = "onnx", out: Path | None = None, labels: str | None = None) -> list[str]:
     """Write a saved net as one file of another runtime, checked against torch; returns what there is to say.
+
+    Args:
+        labels: how label maps come in, see `wrapped`.
 
     Raises:
         UserError: no such format, a missing package, no saved net, or a file that does not compute what torch does.
@@ -143,14 +117,14 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None) -> list[st
         raise UserError(f"--out {path}: expected a file whose name ends in {chosen.suffix}")
     chosen.check_packages()
     net, config = load_net(folder)
+    whole = wrapped(net, source_of(net, config), labels)
     if not net.config.arch and len(net.space) > 1:
         say(f"{folder} is a supernet: it is exported at its full width")
     trained = _size(folder, net, config)
-    wrapped = PictureNet(net).eval()
-    data = chosen.convert(wrapped)
+    data = chosen.convert(whole)
     sizes = cases(trained)
     try:
-        difference = largest_difference(wrapped, chosen.runtime(data), sizes)
+        difference = largest_difference(whole, chosen.runtime(data), sizes)
     except Exception as error:  # runtimes have errors of their own
         raise UserError(f"{name}: its runtime failed on the exported net, so nothing was written: "
                         f"{first_line(error)}") from error
@@ -158,7 +132,7 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None) -> list[st
     if not difference <= TOLERANCE:
         raise UserError(f"{name}: the exported net differs from torch by up to {difference:.3g} at {shown}, more than "
                         f"{TOLERANCE:g}, so nothing was written")
-    about = describe(net, config, trained) | chosen.versions() | {
+    about = describe(whole, config, trained) | chosen.versions() | {
         "format": name, "checked_sizes": json.dumps(sizes), "largest_difference": f"{difference:.3g}",
         "tolerance": f"{TOLERANCE:g}"}
     data = chosen.stamp(data, about)
@@ -173,13 +147,16 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None) -> list[st
             f"{about['family']} {about['arch']}: {net.config.in_channels} to {net.config.out_channels} channels, "
             f"{about['params']} params, {about['macs']} macs, {about['macs_paper']} macs_paper at "
             f"{trained[0]}x{trained[1]}",
-            f"attribution: {about['attribution']}"]
+            f"attribution: {about['attribution']}",
+            f"it takes {', '.join(f'{one.name} ({one.text})' for one in whole.inputs)}"]
 
 
-def describe(net: Generator, config: dict[str, Any], trained: tuple[int, int]) -> dict[str, str]:
+def describe(whole: WrappedNet, config: dict[str, Any], trained: tuple[int, int]) -> dict[str, str]:
     """What a file says of the net in it, as text; costs are counted anew, at the training size."""
+    net, source = whole.net, source_of(whole.net, config)
     cost = total(trace(net, None, trained))
-    return {
+    maps = {"source": source.model_dump_json(), "labels": whole.labels} if isinstance(source, LabelEncoding) else {}
+    return maps | {
         "ugc": __version__, "family": config["family"], "role": str(config.get("role", "")),
         "arch": net.config.arch or net.space.largest.text, "size": f"{trained[0]}x{trained[1]}",
         "params": str(cost.params), "macs": str(cost.macs), "macs_paper": str(cost.macs_paper),

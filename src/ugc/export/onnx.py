@@ -12,31 +12,38 @@ import torch
 
 from ugc.core.errors import UserError
 from ugc.core.images import Array
-from ugc.export.formats import FORMATS, Format, PictureNet, Run, first_line
+from ugc.export.formats import FORMATS, Format, Run, first_line
+from ugc.export.wrapped import WrappedNet
 
 OPSET = 20
-INPUT, OUTPUT = "image", "image_out"
+OUTPUT = "image_out"
 TRIED = "2.13.0 and 2.15.0"  # versions of torch; older ones have another exporter
-EXAMPLE = (2, 37, 45)  # N, H, W to trace with: a batch of 1 would be taken for a constant
+EXAMPLE = (2, 37, 45)  # N, H, W to trace with, beyond what is padded: a batch of 1 would be taken for a constant
 
 
 @FORMATS.register("onnx")
 class Onnx(Format):
-    """`image` [N, C, H, W] float32 in [0, 1] -> `image_out` [N, C', H, W]."""
+    """The inputs of the wrapped net by name -> `image_out` [N, C', H, W] float32 in [0, 1].
+
+    Maps of ids are int32 without an axis of channels: `np.asarray(pil, np.int32)[None]`, and in a browser an Int32Array
+    (int64 would want BigInts).
+    """
 
     suffix = ".onnx"
     extra = "onnx"
     needs = ("onnx", "onnxscript", "onnxruntime")
 
-    def convert(self, net: PictureNet) -> bytes:
+    def convert(self, net: WrappedNet) -> bytes:
         count, height, width = EXAMPLE
-        image = torch.rand(count, net.net.config.in_channels, height, width, generator=torch.Generator().manual_seed(0))
-        free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+        least = net.net.least
+        example = net.noise(count, height + least, width + least, 0)
+        free = {name: torch.export.Dim(name) for name in ("batch", "height", "width")}
+        shapes = tuple({axis: free[name] for axis, name in one.axes.items()} for one in net.inputs)
         try:
             with _quiet():
-                program = torch.onnx.export(net, (image,), dynamo=True, opset_version=OPSET, external_data=False,
-                                            input_names=[INPUT], output_names=[OUTPUT],
-                                            dynamic_shapes={"image": free}, verbose=False)
+                program = torch.onnx.export(net, example, dynamo=True, opset_version=OPSET, external_data=False,
+                                            input_names=[one.name for one in net.inputs], output_names=[OUTPUT],
+                                            dynamic_shapes=shapes, verbose=False)
         except (torch.onnx.OnnxExporterError, TypeError) as error:
             raise UserError(f"torch {torch.__version__} made no ONNX graph of this net ({first_line(error)}); the exporter "
                             f"was tried with torch {TRIED}: install one of these, or a newer one") from error
@@ -48,10 +55,10 @@ class Onnx(Format):
             part.ClearField("metadata_props")
             part.ClearField("doc_string")
         graph.ClearField("metadata_props")
-        sides = [dim.dim_param for dim in graph.input[0].type.tensor_type.shape.dim]
-        for axis in (0, 2, 3):  # min(height, padded height) is height
-            graph.output[0].type.tensor_type.shape.dim[axis].dim_param = sides[axis]
-        graph.input[0].doc_string = "float32 [N, C, H, W] in [0, 1]; any N, H, W from 1 on"
+        for axis, name in {0: "batch", 2: "height", 3: "width"}.items():  # min(height, padded height) is height
+            graph.output[0].type.tensor_type.shape.dim[axis].dim_param = name
+        for part, one in zip(graph.input, net.inputs, strict=True):
+            part.doc_string = f"{one.text}; any N, H, W from 1 on"
         graph.output[0].doc_string = "float32 [N, C', H, W] in [0, 1]"
         data: bytes = model.SerializeToString(deterministic=True)
         return data
@@ -64,8 +71,10 @@ class Onnx(Format):
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
-        def run(image: Array) -> Array:
-            out: Array = session.run([OUTPUT], {INPUT: image})[0]
+        names = [one.name for one in session.get_inputs()]
+
+        def run(*inputs: Array) -> Array:
+            out: Array = session.run([OUTPUT], dict(zip(names, inputs, strict=True)))[0]
             return out
 
         return run

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from ugc.core.encoding import Encoding, encoding_of
 from ugc.core.errors import UserError
 from ugc.core.files import atomic, read_json, write_json
 from ugc.models.generator import FAMILIES, Generator
@@ -58,7 +59,11 @@ def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
     size = config.get("size", [1, 1])  # a net may name none
     if not isinstance(size, list) or [type(side) for side in size] != [int, int] or min(size) < 1:
         raise UserError(f"{folder / 'config.json'} names no size (expected \"size\": [H, W])")
-    wish = family.Config.parse(config["config"], f"{folder / 'config.json'}")
+    where = str(folder / "config.json")
+    wish = family.Config.parse(config["config"], where)
+    source = config.get("source") or {}  # a net of older versions, which knew pictures only, says nothing
+    if not isinstance(source, dict) or encoding_of(source, wish.in_channels, where).channels != wish.in_channels:
+        raise UserError(f"{where}: its \"source\" is not what a net of {wish.in_channels} channels takes")
     with torch.device("meta"):  # whatever the file asks for, it takes no memory before the weights are there
         net = family(wish)
     tensors = load_tensors(folder / "model.safetensors")
@@ -71,6 +76,11 @@ def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
     net = family(wish)
     net.load_state_dict(tensors)
     return net.eval(), config
+
+
+def source_of(net: Generator, config: dict[str, Any]) -> Encoding:
+    """What a saved net takes, from what `load_net` gave."""
+    return encoding_of(config.get("source"), net.config.in_channels)
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A saved net as a function from picture to picture, at the picture's own size and in its own depth."""
+"""A saved net as a function from picture, or label map, to picture, at its own size; pictures in their own depth."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ import torch
 from PIL import Image, ImageOps
 
 from ugc.core.device import choose
+from ugc.core.encoding import LabelEncoding
 from ugc.core.errors import UserError
-from ugc.core.images import Array, from_unit, to_unit
+from ugc.core.images import Array, from_unit
 from ugc.core.log import progress, say
-from ugc.data.folders import natural
-from ugc.data.pictures import SUFFIXES, as_channels, read_picture, write_picture
+from ugc.data.idmaps import ids_of, read_map
+from ugc.data.pictures import as_channels, read_picture, write_picture
 from ugc.export.hub import located
-from ugc.export.saved import load_net
+from ugc.export.saved import load_net, source_of
+from ugc.export.sources import Source, sources
+from ugc.export.wrapped import at_any_size
 from ugc.models.generator import Generator
 
 FAR = 1.5  # times off the training size: a word is said
 
 
 class Translator:
-    """Calls a generator on pictures.
+    """Calls a generator on pictures, or on label maps.
 
     Attributes:
-        net: the torch module, [N, C, H, W] in [-1, 1] -> the same, H and W multiples of `net.stride`.
+        net: the torch module, [N, C, H, W] -> [N, C', H, W] in [-1, 1], H and W multiples of `net.stride` and at least
+            `net.least`. It takes what `encoding` gives: pictures in [-1, 1], or one channel a class (and one for unknown,
+            and one for edges) in {0, 1}.
+        encoding: of its sources.
         about: its `config.json`.
     """
 
@@ -34,9 +40,23 @@ class Translator:
         self.device = choose(device, "fp32").device
         self.net = net.to(self.device).eval()
         self.about = about
+        self.encoding = source_of(net, about)
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """A PIL image in, a PIL image of the same size out (mode L, RGB, RGBA or I;16)."""
+    def __call__(self, image: Image.Image | Array, instance: Image.Image | Array | None = None) -> Image.Image:
+        """A PIL image in, a PIL image of the same size out (mode L, RGB, RGBA or I;16).
+
+        For a net of label maps, `image` holds class ids and `instance`, where the net takes edges, instance ids: PIL images
+        of one channel (of a palette: its indices), or arrays of integers [H, W].
+
+        Raises:
+            UserError: what is given is not what the net takes.
+        """
+        if isinstance(self.encoding, LabelEncoding):
+            return _pil(self.maps(ids_of(image), None if instance is None else ids_of(instance, "instance map")))
+        if instance is not None:
+            raise UserError(f"an instance map is given, and this net takes {self.encoding.text}")
+        if not isinstance(image, Image.Image):
+            raise UserError(f"{type(image).__name__} is no PIL image; use Translator.array for arrays")
         upright = ImageOps.exif_transpose(image)
         if upright.mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
             clear = "transparency" in upright.info or upright.mode in ("PA", "La", "RGBa")
@@ -44,20 +64,31 @@ class Translator:
         array = np.asarray(upright)
         return _pil(self.array(array if array.ndim == 3 else array[..., None]))
 
-    @torch.no_grad()
     def array(self, array: Array) -> Array:
-        """uint8 or uint16 [H, W, c] -> the same depth, [H, W, C].
+        """A picture, uint8 or uint16 [H, W, c] -> the same depth, [H, W, C]."""
+        if self.encoding.kind == "labels":
+            raise UserError(f"this net takes {self.encoding.text}; use Translator.maps for arrays")
+        return self._answer(as_channels(array, self.net.config.in_channels))
 
-        The picture is padded by reflection to what the net needs, and cropped back.
-        """
-        height, width = array.shape[:2]
-        least, step = self.net.least, self.net.stride
-        tall, wide = (max(least, -(-side // step) * step) for side in (height, width))
-        source = as_channels(array, self.net.config.in_channels)
-        padded = np.pad(source, ((0, tall - height), (0, wide - width), (0, 0)), mode="reflect")  # a side of 1 is repeated
-        out = self.net(to_unit(padded[None]).to(self.device))
-        result: Array = from_unit(out, array.dtype)[0, :height, :width]
-        return result
+    def maps(self, ids: Array, instances: Array | None = None, where: str = "label map") -> Array:
+        """Class ids and, where the net takes edges, instance ids, integers [H, W] -> a picture, uint8 [H, W, C]."""
+        if not isinstance(self.encoding, LabelEncoding):
+            raise UserError(f"this net takes {self.encoding.text}, no label maps")
+        return self._answer(self.encoding.store(ids, instances, where))
+
+    @torch.no_grad()
+    def _answer(self, stored: Array) -> Array:
+        """A source as data sets store it -> its answer."""
+        out = at_any_size(self.net, self.encoding.encode(stored[None].copy()).to(self.device))
+        answer: Array = from_unit(out, stored.dtype)[0]
+        return answer
+
+    def answer(self, source: Source) -> Array:
+        """The answer to a file."""
+        if self.encoding.kind == "picture":
+            return self.array(read_picture(source.path))
+        instances = read_map(source.instances, "instance map") if source.instances else None
+        return self.maps(read_map(source.path), instances, str(source.path))
 
     def far_off(self, height: int, width: int) -> bool:
         """Whether a picture's size is over 1.5 times off the size that the net was trained at."""
@@ -79,45 +110,32 @@ def load(folder: str | Path, device: str = "auto") -> Translator:
     return Translator(net, about, device)
 
 
-def translate(folder: str | Path, source: str, target: Path, device: str = "auto") -> int:
-    """Translate a picture, a folder or a glob; returns how many were written.
+def translate(folder: str | Path, given: str, target: Path, device: str = "auto", instances: Path | None = None) -> int:
+    """Translate a picture or label map, a folder or a glob; returns how many were written.
 
-    One picture goes to the file (or into the folder) `target`; many go into the folder `target` under their own
-    names, formats that lose or clip (JPEG of 16 bits) apart.
+    One answer goes to the file (or into the folder) `target`; many go into the folder `target` under their own
+    names (`export/sources.py`), formats that lose or clip (JPEG of 16 bits) apart.
+
+    Args:
+        instances: where the instance maps are; None: beside the label maps.
 
     Raises:
         UserError: nothing to translate, or an unreadable picture.
     """
-    found = _inputs(source)
     net = load(folder, device)
-    many = len(found) > 1 or Path(source).is_dir() or not target.suffix
+    found = sources(given, net.encoding, instances)
+    many = len(found) > 1 or Path(given).is_dir() or not target.suffix
     if many and target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file; {len(found)} pictures go into a folder")
     told = False
     with progress("translate", len(found)) as bar:
-        for path in found:
-            array = read_picture(path)
-            if net.far_off(*array.shape[:2]) and not told:
+        for source in found:
+            answer = net.answer(source)
+            if net.far_off(*answer.shape[:2]) and not told:
                 told = True
-                say(f"{path.name} is {array.shape[0]}x{array.shape[1]}: over {FAR} times off the {net.about['size'][0]}x"
-                    f"{net.about['size'][1]} that this net was trained at; what it draws may be off, too")
-            write_picture(target / path.name if many else target, net.array(array))
+                say(f"{source.path.name} is {answer.shape[0]}x{answer.shape[1]}: over {FAR} times off the "
+                    f"{net.about['size'][0]}x{net.about['size'][1]} that this net was trained at; what it draws may be off, "
+                    "too")
+            write_picture(target / source.name if many else target, answer)
             bar.advance()
     return len(found)
-
-
-def _inputs(source: str) -> list[Path]:
-    """The pictures that a file, a folder or a glob names."""
-    path = Path(source)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
-    else:
-        base = Path(path.anchor) if path.anchor else Path()
-        found = [p for p in base.glob(str(path.relative_to(path.anchor) if path.anchor else path)) if p.is_file()]
-        found = [p for p in found if p.suffix.lower() in SUFFIXES]
-    if not found:
-        raise UserError(f"{source!r}: no picture there; expected a file, a folder of pictures "
-                        f"({', '.join(sorted(SUFFIXES))}) or a glob such as 'in/*.png'")
-    return sorted(found, key=lambda p: natural(p.name))

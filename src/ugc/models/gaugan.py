@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ugc.core.errors import UserError
-from ugc.models.generator import FAMILIES, BlockKind, Generator, GeneratorConfig, NormKind, full_precision
+from ugc.models.generator import FAMILIES, BlockKind, Generator, GeneratorConfig, NormKind, Shown, full_precision
 from ugc.nn.arch import Arch, Choice
 from ugc.nn.elastic import ElasticConv
 from ugc.nn.shrink import copy_slices
@@ -58,6 +58,7 @@ class GauGAN(Generator):
 
     Config = GauGANConfig
     default_budget = "31x"
+    paper = Shown((256, 512), (36, 3))
     judge = {"scales": 2, "padding": 2, "spectral": True}
     objective = {"gan": "hinge", "scales": "mean", "d_factor": 1.0, "lambda_recon": 0.0, "lambda_features": 10.0,
                  "lambda_perceptual": 10.0}
@@ -107,6 +108,10 @@ class GauGAN(Generator):
         if size == (self.stride, self.stride):
             raise UserError(f"size {size[0]}x{size[1]}: this net begins with 1 pixel in {self.stride}x{self.stride}, and "
                             f"its norms need more than one; choose a --size such as {size[0]}x{2 * size[1]}")
+
+    def room(self, height: int, width: int) -> tuple[int, int]:
+        tall, wide = super().room(height, width)
+        return tall, torch.sym_max(wide, 3 * self.stride - tall)  # two pixels to begin with
 
     def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:
         a = arch or self.space.largest

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -74,6 +74,13 @@ class GeneratorConfig(Config):
         return Choice(f"d.{name}", self.depths)
 
 
+class Shown(NamedTuple):
+    """At what the papers give a family's cost: (H, W), and channels in and out."""
+
+    size: tuple[int, int]
+    channels: tuple[int, int]
+
+
 class Generator(nn.Module):
     """A source image in, a target image of the same size out: [N, C, H, W] in [-1, 1].
 
@@ -84,6 +91,7 @@ class Generator(nn.Module):
 
     Config: ClassVar[type[GeneratorConfig]] = GeneratorConfig
     default_budget: ClassVar[str] = "40x"
+    paper: ClassVar[Shown] = Shown((256, 256), (3, 3))
     judge: ClassVar[Mapping[str, Any]] = {}
     objective: ClassVar[Mapping[str, Any]] = {}
 
@@ -135,6 +143,12 @@ class Generator(nn.Module):
 
     def source_shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         return (1, self.config.in_channels, *size)
+
+    def room(self, height: int, width: int) -> tuple[int, int]:
+        """The least sides that the net takes and that hold a source of these. By arithmetic, so that a graph can hold it."""
+        s, least = self.stride, self.least // self.stride
+        tall, wide = (s * torch.sym_max((side + s - 1) // s, least) for side in (height, width))
+        return tall, wide
 
     def check_size(self, size: tuple[int, int]) -> None:
         """UserError unless the net can run on images of `size` (H, W)."""

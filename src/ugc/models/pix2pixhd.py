@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ugc.models.generator import FAMILIES
+from ugc.models.generator import FAMILIES, Shown
 from ugc.models.residual import ResidualConfig, ResidualGenerator
 
 
@@ -27,6 +27,7 @@ class Pix2pixHD(ResidualGenerator):
 
     Config = Pix2pixHDConfig
     default_budget = "17x"
+    paper = Shown((256, 512), (36, 3))
     judge = {"scales": 2, "padding": 2}
     objective = {"gan": "lsgan", "scales": "sum", "d_factor": 0.5, "lambda_recon": 0.0, "lambda_features": 10.0,
                  "lambda_perceptual": 10.0}
