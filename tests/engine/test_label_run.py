@@ -1,4 +1,4 @@
-"""A run on label maps with instance maps, as in Cityscapes' tree: its report, its card, and all who answer its test alike."""
+"""A run on label maps with instance maps, as in Cityscapes' tree: its report, its card, and all who answer its test."""
 
 import json
 import re
@@ -95,7 +95,8 @@ def test_its_card_says_what_goes_in_and_its_example_runs(run, tmp_path, monkeypa
 
 
 def test_eval_measures_as_the_run_did(run, told):
-    saved, found = json.loads((run / "metrics.json").read_text())["rows"], told(run / "student", "--against", run / "original")
+    saved = json.loads((run / "metrics.json").read_text())["rows"]
+    found = told(run / "student", "--against", run / "original")
     for role in ("student", "original", "palette", "floor"):
         assert without_cost(found[role]) == pytest.approx(without_cost(saved[role]), rel=1e-9)
     assert "copy" not in found
@@ -141,7 +142,8 @@ def test_data_of_another_encoding_are_refused(run, ugc, city, tiny_run, tiny_dat
                  "original", (32, 64), {"source": encoding.model_dump(mode="json")})
     with_maps = "label maps of 35 classes with instance maps"
     for net, data, why in ((nets["bare"], city, f"takes label maps of 35 classes without instance maps.*{with_maps}"),
-                           (nets["few"], city, "there are 12 classes"), (run / "student", tiny_data, f"takes {with_maps}.*pic"),
+                           (nets["few"], city, "there are 12 classes"),
+                           (run / "student", tiny_data, f"takes {with_maps}.*pictures of 3"),
                            (tiny_run / "student", city, f"takes pictures of 3 channels.*{with_maps}")):
         told = ugc("eval", net, data, "--device", "cpu")
         assert told.code == 2 and re.search(why, told.last), told.err

@@ -240,8 +240,9 @@ def test_layers_of_all_families() -> None:
     deep = layers(parse("stem=8,down1=6,down2=4,down3=3,down4=2,up1=5,up2=4,up3=3,up4=2,d.down1=0,d.down2=0,d.down3=0,"
                         "d.down4=1,d.up1=2,d.up2=0,d.up3=0,d.up4=0"), {"blocks": 9})
     assert [(x.name, x.channels, x.inserted, x.repeats, x.stream) for x in deep] == [
-        ("stem", 8, None, 1, 0), ("down1", 12, 0, 1, 0), ("down2", 16, 0, 1, 0), ("down3", 24, 0, 1, 0), ("down4", 32, 1, 1, 0),
-        ("body", 32, None, 9, 32), ("up1", 40, 2, 1, 0), ("up2", 16, 0, 1, 0), ("up3", 6, 0, 1, 0), ("up4", 2, 0, 1, 0)]
+        ("stem", 8, None, 1, 0), ("down1", 12, 0, 1, 0), ("down2", 16, 0, 1, 0), ("down3", 24, 0, 1, 0),
+        ("down4", 32, 1, 1, 0), ("body", 32, None, 9, 32), ("up1", 40, 2, 1, 0), ("up2", 16, 0, 1, 0),
+        ("up3", 6, 0, 1, 0), ("up4", 2, 0, 1, 0)]
     spade = layers(parse("fc=1,head=2,middle0=3,middle1=1,up0=5,up1=6,up2=7,up3=8,d.middle0=2,d.middle1=0,d.up0=0,d.up1=1,"
                          "d.up2=0,d.up3=0"), {})
     assert [(x.name, x.channels, x.inserted) for x in spade] == [
