@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ TOWNS = {"train": ("northtown", 0), "val": ("midtown", 1_000_000), "test": ("sou
 ATTRIBUTION = ("streets: pictures and label maps drawn by ugc from a seed, with MuJoCo (Apache-2.0); no photo, texture or "
                "mesh of others is in them.")
 PART = 16  # frames that a process takes at a time
+OPEN = ExitStack()  # what a helper holds until its end
 
 
 def write_tree(out: Path, size: Size, seed: int, counts: Mapping[str, int]) -> None:
@@ -152,8 +154,13 @@ def _began() -> None:
 
 
 def _part(out: Path, size: Size, seed: int, jobs: list[Job]) -> int:
-    with renderer(size) as drawer:
-        return _some(drawer, out, seed, jobs)
+    return _some(_own(size), out, seed, jobs)
+
+
+@cache
+def _own(size: Size) -> Renderer:
+    """A helper's renderer, for as long as it lives."""
+    return OPEN.enter_context(renderer(size))
 
 
 @contextmanager
