@@ -19,7 +19,10 @@ import tifffile
 import torch
 from PIL import Image
 
+from ugc.core.encoding import LabelEncoding
 from ugc.data import pictures
+from ugc.export.saved import save_net
+from ugc.models.generator import FAMILIES
 
 PAGE = Path(__file__).parents[1] / "docs/errors.md"
 CASES = {}
@@ -404,6 +407,48 @@ def one_pixel(bench):
 @case("a statistics file that is not there")
 def no_statistics(bench):
     return bench.ugc("eval", bench.finished / "student", bench.data, "--stats", bench.folder / "real.npz")
+
+
+def maps_for(bench, *words, label):
+    """A net of label maps of 3 classes and instance maps, and what `ugc translate` says of a map."""
+    encoding = LabelEncoding(classes=3, edges=True)
+    net = FAMILIES["pix2pix-resnet"](FAMILIES["pix2pix-resnet"].config_for((32, 32), base=8, in_channels=encoding.channels))
+    save_net(net.init(torch.Generator().manual_seed(0)), bench.folder / "net", "pix2pix-resnet", "student", (32, 32),
+             {"source": encoding.model_dump(mode="json")})
+    Image.fromarray(np.array(label, np.uint8)).save(bench.folder / "map.png")
+    told = bench.ugc("translate", bench.folder / "net", bench.folder / "map.png", bench.folder / "out.png", *words)
+    assert not (bench.folder / "out.png").exists()
+    return told
+
+
+@case("a label map without an instance map, for a net that takes both")
+def no_instances(bench):
+    return maps_for(bench, label=[[0, 1]])
+
+
+@case("a colour picture for a net of label maps")
+def colours_for_labels(bench):
+    return maps_for(bench, "--instances", bench.folder / "map.png", label=[[[0, 1, 2]]])
+
+
+@case("a class id that a net of label maps does not know")
+def unknown_id(bench):
+    return maps_for(bench, "--instances", bench.folder / "map.png", label=[[0, 3]])
+
+
+@case("instance maps for a net that takes none")
+def needless_instances(bench):
+    return bench.ugc("translate", bench.saved(), bench.data / "trainA", bench.folder / "out", "--instances", bench.data)
+
+
+@case("a word for the labels of an ONNX file of pictures")
+def labels_of_pictures(bench):
+    return bench.ugc("export", bench.saved(), "--labels", "onehot")
+
+
+@case("label maps for a net of pictures")
+def maps_for_pictures(bench):
+    return bench.ugc("eval", bench.saved(), bench.labels_in(bench.folder / "maps"))
 
 
 @case("mIoU asked of pictures")

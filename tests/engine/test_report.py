@@ -249,7 +249,7 @@ def test_big_grids_are_made_lighter_and_small_pictures_stay_exact(finished: Path
     assert len(source) < 2_500_000
 
 
-def test_layers_of_both_families() -> None:
+def test_layers_of_all_families() -> None:
     resnet = layers(parse("stem=8,down1=6,down2=4,mid1=5,mid2=6,mid3=7,up1=3,up2=2,d.down1=1,d.down2=0,d.up1=2,d.up2=0"), {})
     assert [(x.name, x.channels, x.inserted, x.repeats) for x in resnet] == [
         ("stem", 8, None, 1), ("down1", 12, 1, 1), ("down2", 16, 0, 1), ("mid1", 20, None, 3), ("mid2", 24, None, 3),
@@ -260,6 +260,17 @@ def test_layers_of_both_families() -> None:
     unet = layers(parse("w1=3,w2=4,w4=5,d.down1=1,d.down2=0,d.up3=2,d.up2=1"), {})
     assert [(x.name, x.channels, x.inserted) for x in unet] == [
         ("down1", 3, 1), ("down2", 8, 0), ("down3", 20, None), ("up3", 8, 2), ("up2", 3, 1)]
+    deep = layers(parse("stem=8,down1=6,down2=4,down3=3,down4=2,up1=5,up2=4,up3=3,up4=2,d.down1=0,d.down2=0,d.down3=0,"
+                        "d.down4=1,d.up1=2,d.up2=0,d.up3=0,d.up4=0"), {"blocks": 9})
+    assert [(x.name, x.channels, x.inserted, x.repeats, x.stream) for x in deep] == [
+        ("stem", 8, None, 1, 0), ("down1", 12, 0, 1, 0), ("down2", 16, 0, 1, 0), ("down3", 24, 0, 1, 0),
+        ("down4", 32, 1, 1, 0), ("body", 32, None, 9, 32), ("up1", 40, 2, 1, 0), ("up2", 16, 0, 1, 0),
+        ("up3", 6, 0, 1, 0), ("up4", 2, 0, 1, 0)]
+    spade = layers(parse("fc=1,head=2,middle0=3,middle1=1,up0=5,up1=6,up2=7,up3=8,d.middle0=2,d.middle1=0,d.up0=0,d.up1=1,"
+                         "d.up2=0,d.up3=0"), {})
+    assert [(x.name, x.channels, x.inserted) for x in spade] == [
+        ("fc", 16, None), ("head", 32, None), ("middle0", 48, 2), ("middle1", 16, 0), ("up0", 40, 0), ("up1", 24, 1),
+        ("up2", 14, 0), ("up3", 8, 0)]
     assert [x.name for x in layers({"a": 3, "d.a": 1, "b": 2}, {})] == ["a", "b"]
 
 

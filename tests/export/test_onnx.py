@@ -4,14 +4,17 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from PIL import Image
 
+from ugc.core.encoding import LabelEncoding
 from ugc.export.onnx import OPSET, TRIED
 from ugc.export.saved import save_net
+from ugc.export.translator import load
 from ugc.models.generator import shrink
 
 README = Path(__file__).parents[2] / "README.md"
@@ -86,3 +89,47 @@ def test_a_torch_that_cannot_is_told(saved, ugc, monkeypatch, error):
     assert told.code == 2 and len(told.err.strip().splitlines()) == 1
     assert str(error()).splitlines()[0] in told.last and f"tried with torch {TRIED}" in told.last
     assert not (saved / "old.onnx").exists()
+
+
+# ---- label maps ----
+
+CITY = LabelEncoding(classes=35, edges=True, palette="cityscapes")
+
+
+@pytest.fixture(scope="module")
+def of_labels(setting_of, ugc, tmp_path_factory):
+    """A net of Cityscapes' label maps, and its file of ids."""
+    setting = setting_of("pix2pix-resnet", in_channels=CITY.channels, out_channels=3)
+    net = setting.family(setting.config).init(torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("labels")
+    save_net(shrink(net, net.space.uniform(2, 0)), folder, "pix2pix-resnet", "student", (32, 64),
+             {"source": CITY.model_dump(mode="json")})
+    told = ugc("export", folder)
+    assert told.code == 0, told.err
+    return folder
+
+
+@new
+def test_a_file_of_ids_says_what_it_takes(of_labels):
+    session = onnxruntime.InferenceSession(of_labels / "model.onnx")
+    assert [(one.name, one.type, one.shape) for one in session.get_inputs()] == [
+        (name, "tensor(int32)", ["batch", "height", "width"]) for name in ("label", "instance")]
+    assert [(one.name, one.shape) for one in session.get_outputs()] == [("image_out", ["batch", 3, "height", "width"])]
+    meta = session.get_modelmeta().custom_metadata_map
+    assert LabelEncoding.parse(json.loads(meta["source"]), "source") == CITY and meta["labels"] == "ids"
+    model = onnx.load(of_labels / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert "class ids 0 to 34" in model.graph.input[0].doc_string
+
+
+@new
+def test_a_file_of_ids_as_the_readme_runs_it(of_labels):
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+                if "onnxruntime" in block and "instance" in block)
+    rng = np.random.default_rng(0)
+    label = Image.fromarray(rng.integers(0, 35, (45, 70)).astype(np.uint8))
+    instance = Image.fromarray(rng.integers(0, 33000, (9, 14)).repeat(5, 0).repeat(5, 1).astype(np.uint16))
+    names = {"label": label, "instance": instance}
+    exec(code.replace("runs/streets/student", str(of_labels)), names)
+    wanted = np.asarray(load(of_labels, "cpu")(label, instance)) / 255
+    assert np.abs(names["out"][0].transpose(1, 2, 0) - wanted).max() < 0.5 / 255 + 1e-4

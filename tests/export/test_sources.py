@@ -16,7 +16,8 @@ def touch(root, *names):
 
 
 def told(given, encoding, instances=None):
-    return [(one.path.name, one.instances and one.instances.name, one.name) for one in sources(str(given), encoding, instances)]
+    found = sources(str(given), encoding, instances)
+    return [(one.path.name, one.instances and one.instances.name, one.name) for one in found]
 
 
 @pytest.fixture

@@ -289,7 +289,8 @@ def test_what_a_net_of_label_maps_does_not_take(labelled, setting_of, tmp_path, 
                       ((g, pil(noise(37, 61)), instances), "label map is of mode RGB; expected one whole number"),
                       ((g, ids, pil(noise(37, 61))), "instance map is of mode RGB"),
                       ((g, ids / 2, instances), "array of float64"), ((plain, ids % 3, instances), "with an instance map"),
-                      ((plain, ids), "ids here are 0 to 2 and 255, unknown"), ((colour, pil(noise(8, 8)), ids), "pictures of 3"),
+                      ((plain, ids), "ids here are 0 to 2 and 255, unknown"),
+                      ((colour, pil(noise(8, 8)), ids), "pictures of 3"),
                       ((colour, noise(8, 8)), "no PIL image")):
         with pytest.raises(UserError, match=why):
             call[0](*call[1:])
@@ -323,6 +324,7 @@ def test_maps_that_translate_refuses(labelled, ugc, tmp_path):
         pil(array if array.ndim == 3 else array[..., None]).save(tmp_path / f"{name}.png")
     things = ("--instances", tmp_path / "instances.png")
     for words, why in ((("ids.png",), "has no instance map beside it"), (("colours.png", *things), "has 3 channels"),
-                       (("beyond.png", *things), "beyond.png has class id 35"), (("instances.png", *things), "has class id")):
+                       (("beyond.png", *things), "beyond.png has class id 35"),
+                       (("instances.png", *things), "has class id")):
         told = ugc("translate", labelled, tmp_path / words[0], tmp_path / "out.png", "--device", "cpu", *words[1:])
         assert told.code == 2 and why in told.last and not (tmp_path / "out.png").exists(), told.err

@@ -79,5 +79,5 @@ def test_room_is_the_least_that_fits(setting_of, family):
 def test_a_word_that_is_none(setting_of):
     encoding = LabelEncoding(classes=2)
     net = net_for(setting_of, encoding)
-    with pytest.raises(UserError, match="expected ids .* or onehot"):
+    with pytest.raises(UserError, match=r"expected ids .* or onehot"):
         wrapped(net, encoding, "one-hot")

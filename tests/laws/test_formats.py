@@ -22,7 +22,7 @@ ATTRIBUTION = "Squares by Ann Example, CC BY 4.0: https://squares.invalid/ä"
 # role, norm, what goes in and how many channels come out: between them every norm, widening and narrowing, and label maps
 NETS = {"pix2pix-resnet": [("student", "instance", (1, 3)), ("original", "batch", (3, 1))],
         "pix2pix-unet": [("student", "batch", (3, 1)), ("original", "instance", (1, 3))],
-        "pix2pixhd": [("student", "instance", (LabelEncoding(classes=5, edges=True), 3))],
+        "pix2pixhd": [("student", "batch", (LabelEncoding(classes=5, edges=True), 3))],
         "gaugan": [("student", "batch", (LabelEncoding(classes=4, unknown=True, edges=True), 3))]}
 CASES = [(format, family, *net) for format in FORMATS for family in FAMILIES
          for net in NETS.get(family, [("student", "batch", (3, 3))])]

@@ -49,7 +49,8 @@ BODY = """
 # {title}
 
 {what} It takes {inputs} and
-gives an image of {outputs}, of the same size. For {size} pixels it takes {macs} multiply-adds; it has {params} parameters.{ratio}
+gives an image of {outputs}, of the same size. For {size} pixels it takes {macs} multiply-adds; it has
+{params} parameters.{ratio}
 
 ## Use
 
@@ -63,8 +64,8 @@ g = ugc.load("{role}")         # this folder, or its name on the hub: "org/name"
 {call}
 ```
 
-`ugc translate {role} IN OUT` does the same for {one} or a folder of them. `ugc export {role} --format onnx` makes an ONNX
-file for other runtimes. `g.net` is the torch module: `{shapes}` in [-1, 1], H and W multiples
+`ugc translate {role} IN OUT` does the same for {one} or a folder of them. `ugc export {role} --format onnx` makes an
+ONNX file for other runtimes. `g.net` is the torch module: `{shapes}` in [-1, 1], H and W multiples
 of `g.net.stride`.
 
 ## Numbers
