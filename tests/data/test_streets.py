@@ -209,7 +209,7 @@ def test_streets_are_drawn_at_the_load_size(tmp_path, monkeypatch, load):
 
 @pytest.mark.parametrize(("size", "seed", "counts", "word"), [
     ((16, 32), 5, COUNTS, "size: 32x64 there, 16x32 now"), (SIZE, 6, COUNTS, "seed: 5 there, 6 now"),
-    (SIZE, 5, {**COUNTS, "train": 9}, "train 3, val 1, test 1 there, train 9")])
+    (SIZE, 5, {**COUNTS, "train": 9}, "another count: train 3, val 1, test 1 there, train 9")])
 def test_other_streets_in_the_same_folder_are_refused(tree, size, seed, counts, word):
     before = contents(tree)
     with pytest.raises(UserError, match=word):

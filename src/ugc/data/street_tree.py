@@ -35,7 +35,7 @@ Job = tuple[str, int]  # split, number
 TOWNS = {"train": ("northtown", 0), "val": ("midtown", 1_000_000), "test": ("southtown", 2_000_000)}  # and the first index
 ATTRIBUTION = ("streets: pictures and label maps drawn by ugc from a seed, with MuJoCo (Apache-2.0); no photo, texture or "
                "mesh of others is in them.")
-PART = 16  # frames that a process takes at a time
+PART = 4  # frames that a process takes at a time: few, so that Ctrl-C need not wait
 OPEN = ExitStack()  # what a helper holds until its end
 
 
@@ -77,7 +77,7 @@ def _check(out: Path, about: Mapping[str, Any]) -> None:
         raise UserError(f"{out} exists already and holds no streets; choose another --out")
     for key, value in about.items():
         if there.get(key) != value:
-            raise UserError(f"{out} holds streets with another {key}: {_plain(there.get(key))} there, {_plain(value)} now; "
+            raise UserError(f"{out} holds streets with another {key.removesuffix('s')}: {_plain(there.get(key))} there, {_plain(value)} now; "
                             "give the same to go on, or another --out")
 
 
@@ -124,7 +124,7 @@ def _some(drawer: Renderer, out: Path, seed: int, jobs: Iterable[Job]) -> int:
 
 def _drawn(drawer: Renderer, out: Path, seed: int, jobs: list[Job]) -> Iterator[int]:
     """Draw the jobs, many of them in as many processes as there are cores; yields how many more are on disk."""
-    if len(jobs) <= PART or os.cpu_count() == 1:
+    if len(jobs) <= 4 * PART or os.cpu_count() == 1:
         for job in jobs:
             yield _some(drawer, out, seed, [job])
         return
