@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ def write_tree(out: Path, size: Size, seed: int, counts: Mapping[str, int]) -> N
             files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": False})
             jobs = [(split, i) for split, count in counts.items() for i in range(count)]
             missing = [job for job in jobs if not all(path.exists() for path in paths(out, *job).values())]
-            with progress("streets", len(jobs), len(jobs) - len(missing)) as bar:
-                for done in _drawn(drawer, out, seed, missing):
+            with (progress("streets", len(jobs), len(jobs) - len(missing)) as bar,
+                  closing(_drawn(drawer, out, seed, missing)) as drawn):  # Ctrl-C anywhere stops the helpers
+                for done in drawn:
                     bar.advance(done)
             files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": True})
 
@@ -77,8 +78,8 @@ def _check(out: Path, about: Mapping[str, Any]) -> None:
         raise UserError(f"{out} exists already and holds no streets; choose another --out")
     for key, value in about.items():
         if there.get(key) != value:
-            raise UserError(f"{out} holds streets with another {key.removesuffix('s')}: {_plain(there.get(key))} there, {_plain(value)} now; "
-                            "give the same to go on, or another --out")
+            raise UserError(f"{out} holds streets with another {key.removesuffix('s')}: {_plain(there.get(key))} there, "
+                            f"{_plain(value)} now; give the same to go on, or another --out")
 
 
 def _plain(value: Any) -> str:
@@ -122,7 +123,7 @@ def _some(drawer: Renderer, out: Path, seed: int, jobs: Iterable[Job]) -> int:
     return done
 
 
-def _drawn(drawer: Renderer, out: Path, seed: int, jobs: list[Job]) -> Iterator[int]:
+def _drawn(drawer: Renderer, out: Path, seed: int, jobs: list[Job]) -> Generator[int, None, None]:
     """Draw the jobs, many of them in as many processes as there are cores; yields how many more are on disk."""
     if len(jobs) <= 4 * PART or os.cpu_count() == 1:
         for job in jobs:
