@@ -382,6 +382,28 @@ def pickle(bench):
     return bench.run("--original", bench.folder / "latest_net_G.pth")
 
 
+def imported(bench, **extra):
+    """`ugc import` of a file with SPADE's names, no more."""
+    tensors = {"head_0.norm_0.mlp_shared.0.weight": torch.zeros(4, 36, 3, 3), **extra}
+    torch.save({name.replace("__", "."): tensor for name, tensor in tensors.items()}, bench.folder / "G.pth")
+    return bench.ugc("import", bench.folder / "G.pth", "--out", bench.folder / "imported")
+
+
+@case("a GauGAN checkpoint with 7 doublings")
+def spade_most(bench):
+    return imported(bench, up_4__conv_img__weight=torch.zeros(1))
+
+
+@case("a GauGAN checkpoint that draws from a code")
+def spade_vae(bench):
+    return imported(bench, fc__weight=torch.zeros(16384, 256))
+
+
+@case("a size of which GauGAN keeps one pixel")
+def one_pixel(bench):
+    return bench.ugc("run", bench.data, "--family", "gaugan", "--size", 64, "--base", 8, "--out", bench.folder / "run")
+
+
 @case("a statistics file that is not there")
 def no_statistics(bench):
     return bench.ugc("eval", bench.finished / "student", bench.data, "--stats", bench.folder / "real.npz")

@@ -14,6 +14,8 @@ from PIL import Image
 
 from ugc.core.errors import UserError
 from ugc.core.palettes import CITYSCAPES, palette
+from ugc.data import streets
+from ugc.data.dataset import DataConfig, open_dataset
 from ugc.data.fetch import marked
 from ugc.data.street_parts import CAR, CLASSES, PERSON, ROAD, SKY, THINGS
 from ugc.data.street_scene import street
@@ -147,7 +149,7 @@ def test_a_tree_says_what_it_is(tree):
     assert (mark["name"], mark["size"], mark["seed"], mark["counts"]) == ("streets", list(SIZE), 5, COUNTS)
 
 
-def test_what_is_missing_is_drawn_again_to_the_byte_and_the_rest_is_kept(tree, tmp_path):
+def test_what_is_missing_is_drawn_again_to_the_byte_and_the_rest_is_kept(tree):
     before = contents(tree)
     lost = paths(tree, "train", 1)
     lost["photo"].unlink()
@@ -176,11 +178,38 @@ def test_a_killed_call_goes_on_and_the_number_of_processes_changes_nothing(tmp_p
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
+# ---- the built-in set ----
+
+def test_the_built_in_set_is_drawn_once_for_all_runs(tmp_path, monkeypatch):
+    """The second run finds it in the cache and needs no MuJoCo; another seed of the run sees the same streets."""
+    monkeypatch.setenv("UGC_HOME", str(tmp_path))
+    monkeypatch.setattr(streets, "COUNTS", COUNTS)
+    config = DataConfig(path="streets", size=SIZE, labels=0.5)
+    first = open_dataset(config, 0)
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    second = open_dataset(config, 1)
+    assert first.name == "streets" and first.attribution == ATTRIBUTION and first.unlabelled_default == "hidden"
+    assert (len(first.train), len(first.test)) == (3, 1) and first.identity == second.identity
+    assert first.encoding.channels == 36 and first.encoding.edges
+    assert first.read(first.test[0].target, *SIZE, load=False).shape == (*SIZE, 3)
+    with pytest.raises(UserError, match=r"pip install 'ugc\[streets\]'"):
+        open_dataset(DataConfig(path="streets", size=(16, 32)), 0)
+
+
+@pytest.mark.parametrize("load", [None, (48, 96)])
+def test_streets_are_drawn_at_the_load_size(tmp_path, monkeypatch, load):
+    monkeypatch.setenv("UGC_HOME", str(tmp_path))
+    monkeypatch.setattr(streets, "COUNTS", {"train": 2, "val": 0, "test": 1})
+    dataset = open_dataset(DataConfig(path="streets", size=SIZE, load=load), 7)
+    assert dataset.load_size(SIZE) == (load or SIZE)
+    assert {read(path).shape[:2] for path in tmp_path.rglob("*.png")} == {load or SIZE}
+
+
 # ---- what is refused ----
 
 @pytest.mark.parametrize(("size", "seed", "counts", "word"), [
     ((16, 32), 5, COUNTS, "size: 32x64 there, 16x32 now"), (SIZE, 6, COUNTS, "seed: 5 there, 6 now"),
-    (SIZE, 5, {**COUNTS, "train": 9}, "train 3, val 1, test 1 there, train 9")])
+    (SIZE, 5, {**COUNTS, "train": 9}, "another count: train 3, val 1, test 1 there, train 9")])
 def test_other_streets_in_the_same_folder_are_refused(tree, size, seed, counts, word):
     before = contents(tree)
     with pytest.raises(UserError, match=word):

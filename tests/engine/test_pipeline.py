@@ -21,6 +21,7 @@ from ugc.methods.original import Gan
 from ugc.methods.selection import SupernetScore
 from ugc.methods.ugc import Distill, Supernet
 from ugc.nn.cost import total, trace
+from ugc.nn.spectral import spectral
 
 STAGES = ("original", "supernet", "search", "distill", "test")
 TRAINED = ("original", "supernet", "distill")
@@ -616,3 +617,14 @@ def test_every_session_is_noted_and_a_difference_is_said(ugc, tiny, tiny_data, t
     assert told.code == 0 and "goes on with other threads (1 before, 97 now)" in told.err
     env = of(tmp_path / "run/env.json")
     assert [session["threads"] for session in env["sessions"]] == [1, 1, 97] and env["threads"] == 1
+
+
+def test_what_is_saved_has_no_spectral_norm(ugc, tiny, tiny_data, tmp_path):
+    """It is in the checkpoints, where training goes on; the saved original is baked."""
+    words = ("--family", "gaugan", "--size", "32x64", "--set", "generator.upsampling=normal", "--set", "steps.original=2",
+             "--set", "objective.lambda_perceptual=0", "--until", "original")
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, *words)
+    assert told.code == 0, told.err
+    net, about = load_net(tmp_path / "run/original")
+    assert not net.config.spectral and not spectral(net)
+    assert about["params"] == sum(p.numel() for p in net.parameters())

@@ -157,6 +157,29 @@ def test_a_student_that_a_copy_beats_is_not_praised(finished: Path, tmp_path: Pa
     assert "that is no better than copying the source, which scores 12.6." in Page(write_report(run)).text
 
 
+def test_of_label_maps_miou_comes_first_between_its_ceiling_and_floor(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    metrics = json.loads((run / "metrics.json").read_text())
+    rows = metrics["rows"]
+    rows["palette"], rows["photos"] = rows.pop("copy"), {}
+    for name, value in (("student", 51.24), ("original", 58.71), ("palette", 20.33), ("photos", 83.5)):
+        rows[name] |= {"miou_segnet_streets": value, "pixel_accuracy_segnet_streets": value + 10}
+    metrics.setdefault("intervals", {})["student"] = {"miou_segnet_streets": [49.1, 53.2]}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    page = Page(write_report(run))
+    verdict = re.search(r'class="verdict">(.*?)</p>', page.source)
+    assert verdict and re.sub("<.*?>", "", verdict.group(1)).endswith(
+        "scores 51.2 % mIoU against the original’s 58.7; the label map in its colours scores 20.3, and the photos "
+        "themselves 83.5.")
+    heads = re.findall(r"<th[^>]*>(mIoU|pixel accuracy|PSNR)", page.source)
+    assert heads == ["mIoU", "pixel accuracy", "PSNR"] and "49.1 to 53.2" in page.text
+    assert ("mIoU lies between label map in its colours 20.3 (the floor) and the photos themselves 83.5 (the ceiling: "
+            "as the segmenter errs on real ones).") in page.text
+    assert "The label map in its colours is the source as the answer" in page.text and "trained on rendered streets" in page.text
+    names = re.findall(r"<tr[^>]*><th>(student|label map in its colours|the photos themselves|floor)</th>", page.source)
+    assert names[:4] == ["student", "label map in its colours", "the photos themselves", "floor"]
+
+
 def test_recipe_labels_environment_and_attribution_are_there(page: Page) -> None:
     for words in ("distillation.l1", "25 % of the pairs", "at most 36.8 M macs_paper", "512 labelled pairs", "U+4E4A",
                   "The wide teacher has no inserted block.", "SIL Open Font License", "2.13.0", "14 min 03 s",

@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ Job = tuple[str, int]  # split, number
 TOWNS = {"train": ("northtown", 0), "val": ("midtown", 1_000_000), "test": ("southtown", 2_000_000)}  # and the first index
 ATTRIBUTION = ("streets: pictures and label maps drawn by ugc from a seed, with MuJoCo (Apache-2.0); no photo, texture or "
                "mesh of others is in them.")
-PART = 16  # frames that a process takes at a time
+PART = 4  # frames that a process takes at a time: few, so that Ctrl-C need not wait
+OPEN = ExitStack()  # what a helper holds until its end
 
 
 def write_tree(out: Path, size: Size, seed: int, counts: Mapping[str, int]) -> None:
@@ -56,8 +58,9 @@ def write_tree(out: Path, size: Size, seed: int, counts: Mapping[str, int]) -> N
             files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": False})
             jobs = [(split, i) for split, count in counts.items() for i in range(count)]
             missing = [job for job in jobs if not all(path.exists() for path in paths(out, *job).values())]
-            with progress("streets", len(jobs), len(jobs) - len(missing)) as bar:
-                for done in _drawn(drawer, out, seed, missing):
+            with (progress("streets", len(jobs), len(jobs) - len(missing)) as bar,
+                  closing(_drawn(drawer, out, seed, missing)) as drawn):  # Ctrl-C anywhere stops the helpers
+                for done in drawn:
                     bar.advance(done)
             files.write_json(out / MARK, {**about, "attribution": ATTRIBUTION, "whole": True})
 
@@ -75,8 +78,8 @@ def _check(out: Path, about: Mapping[str, Any]) -> None:
         raise UserError(f"{out} exists already and holds no streets; choose another --out")
     for key, value in about.items():
         if there.get(key) != value:
-            raise UserError(f"{out} holds streets with another {key}: {_plain(there.get(key))} there, {_plain(value)} now; "
-                            "give the same to go on, or another --out")
+            raise UserError(f"{out} holds streets with another {key.removesuffix('s')}: {_plain(there.get(key))} there, "
+                            f"{_plain(value)} now; give the same to go on, or another --out")
 
 
 def _plain(value: Any) -> str:
@@ -120,9 +123,9 @@ def _some(drawer: Renderer, out: Path, seed: int, jobs: Iterable[Job]) -> int:
     return done
 
 
-def _drawn(drawer: Renderer, out: Path, seed: int, jobs: list[Job]) -> Iterator[int]:
+def _drawn(drawer: Renderer, out: Path, seed: int, jobs: list[Job]) -> Generator[int, None, None]:
     """Draw the jobs, many of them in as many processes as there are cores; yields how many more are on disk."""
-    if len(jobs) <= PART or os.cpu_count() == 1:
+    if len(jobs) <= 4 * PART or os.cpu_count() == 1:
         for job in jobs:
             yield _some(drawer, out, seed, [job])
         return
@@ -152,8 +155,13 @@ def _began() -> None:
 
 
 def _part(out: Path, size: Size, seed: int, jobs: list[Job]) -> int:
-    with renderer(size) as drawer:
-        return _some(drawer, out, seed, jobs)
+    return _some(_own(size), out, seed, jobs)
+
+
+@cache
+def _own(size: Size) -> Renderer:
+    """A helper's renderer, for as long as it lives."""
+    return OPEN.enter_context(renderer(size))
 
 
 @contextmanager
