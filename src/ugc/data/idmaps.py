@@ -49,15 +49,19 @@ def map_info(path: Path, kind: str = "label map") -> Info:
     except Exception:  # of which `picture_info` says what it is, or that it is one of more channels
         mode, form, size = "", "", (0, 0)
     if mode == "F":
-        raise UserError(f"{path} holds floating-point numbers; expected a {kind}: one whole number a pixel")
+        raise UserError(f"{path} holds floating-point numbers; expected {_a(kind)}: one whole number a pixel")
     if mode == "I":
         return bounded(path, Info(1, np.uint8, size, alpha=False, deep=False))
     info = picture_info(path)
     if mode != "P" and info.channels > 1:
-        raise UserError(f"{path} has {info.channels} channels; expected a {kind}: one whole number a pixel; {COLOURS}")
+        raise UserError(f"{path} has {info.channels} channels; expected {_a(kind)}: one whole number a pixel; {COLOURS}")
     if form == "JPEG":
-        raise UserError(f"{path} is a JPEG, which changes ids; expected a {kind} as PNG")
+        raise UserError(f"{path} is a JPEG, which changes ids; expected {_a(kind)} as PNG")
     return Info(1, np.uint8, info.size, alpha=False, deep=info.deep)
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def read_map(path: Path, kind: str = "label map") -> Array:

@@ -87,8 +87,8 @@ class Translator:
         """The answer to a file."""
         if self.encoding.kind == "picture":
             return self.array(read_picture(source.path))
-        instances = read_map(source.instances, "instance map") if source.instances else None
-        return self.maps(read_map(source.path), instances, str(source.path))
+        ids = read_map(source.path)
+        return self.maps(ids, read_map(source.instances, "instance map") if source.instances else None, str(source.path))
 
     def far_off(self, height: int, width: int) -> bool:
         """Whether a picture's size is over 1.5 times off the size that the net was trained at."""
