@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("out", type=Path, help="the .safetensors file")
     parser.add_argument("--streets", type=int, default=480)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1100)
     options = parser.parse_args()
     held, data = frames(CHECK, CHECKED), frames(SEED, options.streets)
     net = train(data, options.steps)

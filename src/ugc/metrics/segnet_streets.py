@@ -19,7 +19,7 @@ from ugc.nn.segnet import SegNet
 
 NAME = "segnet_streets"
 IDS = (7, 8, 11, 13, 17, 19, 20, 21, 22, 23, 24, 26)  # of Cityscapes, that streets uses, in the order of classes
-SHA256 = ""
+SHA256 = "85cf7b0c871a819bec6675a84873c54574e27a5e88d3efab6db8d6e7b698bb84"
 TEXT = f"SegNet of {len(IDS)} classes, trained on rendered streets, on the picture and the label map at the answer's size"
 
 
@@ -29,9 +29,14 @@ def make(net: SegNet | None = None, digest: str = "") -> Segmenter:
                      {"segmenter": "SegNet, streets", "weights_sha256": digest, "protocol": TEXT})
 
 
+def place() -> Path:
+    """Where the weights lie in the installation."""
+    return Path(str(files("ugc.metrics").joinpath(f"{NAME}.safetensors")))
+
+
 def load(download: bool = False) -> Segmenter:
     """With the frozen weights, which come with the installation. Raises UserError where the file is another."""
-    path = Path(str(files("ugc.metrics").joinpath(f"{NAME}.safetensors")))
+    path = place()
     if not path.is_file() or sha256(path) != SHA256:
         raise UserError(f"{path} is not the file of {NAME} that belongs here (sha256 {SHA256}): install ugc again")
     net = SegNet(len(IDS))
