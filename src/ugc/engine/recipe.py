@@ -117,6 +117,7 @@ class Recipe(Config):
         fields = {"in_channels": channels[0], "out_channels": channels[1], "base": self.base, **self.generator}
         config = family.config_for(size, **fields)
         self._check(family, config)
+        own.patch.check_size(size)
         return Setting(family, config, own.patch, size, self.seed, self.compute(), own.objective, self.optimiser,
                        self.distillation)
 

@@ -47,14 +47,17 @@ class PatchConfig(Config):
     def resolved(self, base: int, size: tuple[int, int], family: Mapping[str, Any] | None = None) -> PatchConfig:
         """The same with every number filled in for a generator's base width and a crop size (H, W)."""
         config = self.spelled(family or {})
-        assert config.scales
         strided = config.strided or (3 if min(size) >= 128 else 2)
-        if (least := 6 << (strided + config.scales - 2)) > min(size):
-            on = f" on {config.scales} scales" if config.scales > 1 else ""
-            raise UserError(f"size {size[0]}x{size[1]}: a discriminator with {strided} strided layers{on} needs {least} "
-                            f"pixels a side; choose another --size, or --set patch.strided=N")
         ndf = config.ndf or (2 * base if config.scales == 1 else base)
         return config.model_copy(update={"ndf": ndf, "strided": strided})
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """UserError unless the discriminator, resolved, can judge pictures of `size` (H, W)."""
+        assert self.scales and self.strided
+        if (least := 6 << (self.strided + self.scales - 2)) > min(size):
+            on = f" on {self.scales} scales" if self.scales > 1 else ""
+            raise UserError(f"size {size[0]}x{size[1]}: a discriminator with {self.strided} strided layers{on} needs {least} "
+                            f"pixels a side; choose another --size, or --set patch.strided=N")
 
 
 class Judgement(NamedTuple):
