@@ -8,12 +8,38 @@ import json
 import os
 import re
 import reprlib
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ugc.core.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock on a folder or file. The system lets go of it however the process ends, so a kill leaves nothing behind.
+
+    Args:
+        busy: called where another process holds it. It may raise; if it returns, the lock is waited for.
+    """
+    if sys.platform == "win32":  # no such locks: two processes are not noticed there
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,11 @@ import io
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,6 @@ from ugc.core.palettes import palette
 from ugc.core.pins import read_note
 from ugc.data.fetch import MARK
 from ugc.data.street_render import VERSION, Frame, Renderer, renderer
-
-if sys.platform != "win32":
-    import fcntl
 
 Size = tuple[int, int]
 Job = tuple[str, int]  # split, number
@@ -51,7 +47,7 @@ def write_tree(out: Path, size: Size, seed: int, counts: Mapping[str, int]) -> N
     _check(out, about)
     with renderer(size) as drawer:  # first of all: where nothing can be drawn, nothing is written
         out.mkdir(parents=True, exist_ok=True)
-        with alone(out):
+        with files.locked(out, lambda: say(f"another process is drawing the streets of {out}; waiting for it")):
             files.sweep(out)
             about_it = f"Streets in the layout of Cityscapes, {size[0]}x{size[1]}, seed {seed}.\n{ATTRIBUTION}\n"
             files.write_text(out / "README.txt", about_it)
@@ -162,21 +158,3 @@ def _part(out: Path, size: Size, seed: int, jobs: list[Job]) -> int:
 def _own(size: Size) -> Renderer:
     """A helper's renderer, for as long as it lives."""
     return OPEN.enter_context(renderer(size))
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process draws in the folder."""
-    if sys.platform == "win32":  # no such locks: two processes draw the same files twice there
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is drawing the streets of {folder}; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

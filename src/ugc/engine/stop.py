@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ugc.core.errors import UserError
-
-if sys.platform != "win32":
-    import fcntl
+from ugc.core.files import locked
 
 
 class Stop:
@@ -45,23 +41,14 @@ def stoppable() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on `folder`. The system lets go of it however the process ends, so a kill leaves nothing to clean up.
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Hold a lock on `folder`, made if absent.
 
     Raises:
         UserError: another process works in the folder.
     """
+    def refuse() -> NoReturn:
+        raise UserError(f"{folder}: another run is working in it; wait for its end, or give another --out") from None
+
     folder.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":  # no such locks: two runs are not noticed there
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another run is working in it; wait for its end, or give another --out") from None
-        yield
-    finally:
-        os.close(handle)
+    return locked(folder, refuse)

@@ -56,8 +56,8 @@ class PatchConfig(Config):
         assert self.scales and self.strided
         if (least := 6 << (self.strided + self.scales - 2)) > min(size):
             on = f" on {self.scales} scales" if self.scales > 1 else ""
-            raise UserError(f"size {size[0]}x{size[1]}: a discriminator with {self.strided} strided layers{on} needs {least} "
-                            f"pixels a side; choose another --size, or --set patch.strided=N")
+            raise UserError(f"size {size[0]}x{size[1]}: a discriminator with {self.strided} strided layers{on} needs "
+                            f"{least} pixels a side; choose another --size, or --set patch.strided=N")
 
 
 class Judgement(NamedTuple):
