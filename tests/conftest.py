@@ -36,7 +36,7 @@ def make_setting(family: str = "pix2pix-resnet", seed: int = 0, objective: dict[
                  distillation: dict[str, Any] | None = None, patch: dict[str, Any] | None = None,
                  optimiser: dict[str, Any] | None = None, **config: Any) -> Setting:
     """base 8, 32x32 or the least size, one channel to one, no backbone; ResNets have 3 blocks in the body."""
-    cls, size = FAMILIES[family], least_size(family)
+    cls, size = FAMILIES[family], least_size(family, **config)
     fields = {"base": 8, "in_channels": 1, "out_channels": 1, **config}
     if "blocks" in cls.Config.model_fields:
         fields.setdefault("blocks", 3)
@@ -54,12 +54,13 @@ def make_method(name: str = "ugc", options: dict[str, Any] | None = None, **sett
     return cls(cls.Config(**(options or {})), make_setting(**setting))
 
 
-def make_batch(seed: int, n: int = 2, m: int | None = None, dtype: torch.dtype = torch.float32) -> Batch:
-    """Smooth random pictures in [-1, 1]: n pairs and m sources."""
+def make_batch(seed: int, n: int = 2, m: int | None = None, dtype: torch.dtype = torch.float32,
+               size: tuple[int, int] = SIZE) -> Batch:
+    """Smooth random pictures in [-1, 1]: n pairs and m sources; sides of `size` are multiples of 4."""
     rng = np.random.default_rng(seed)
 
     def pictures(count: int) -> Tensor:
-        coarse = torch.from_numpy(rng.uniform(-1, 1, (max(count, 1), 1, 8, 8)))[:count].to(dtype)
+        coarse = torch.from_numpy(rng.uniform(-1, 1, (max(count, 1), 1, size[0] // 4, size[1] // 4)))[:count].to(dtype)
         return coarse.repeat_interleave(4, 2).repeat_interleave(4, 3) * 0.8
 
     return Batch(pictures(n), pictures(n), pictures(n if m is None else m))

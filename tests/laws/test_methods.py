@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from sizes import least_size, little
 from ugc.core.clock import Clock
 from ugc.data.stream import Batch, Rows, Stream, TrainData
 from ugc.methods.method import METHODS, Selection
+from ugc.models.generator import FAMILIES
 from ugc.search.budget import Budget
 from ugc.training.player import Player
 
@@ -19,19 +21,21 @@ OPTIONS = {  # ways to run a method beside its defaults; a new method is run wit
     "ugc": [{"filter": "quality"}, {"filter": "off"}, {"discriminators": "shared"}, {"order": "paper"},
             {"sample": "uniform"}, {"every": 2}, {"every": 2, "order": "paper", "discriminators": "shared"},
             {"nas_ssl": False}, {"finetune_ssl": False}, {"nas": False}, {"decay": 0.5}]}
-OBJECTIVES = {  # L_sup and D: pix2pix's, and what its heirs brought: scales, spectral norm, other terms
-    "plain": {},
-    "heirs": {"objective": {"gan": "lsgan", "scales": "sum", "d_factor": 1, "lambda_recon": 0, "lambda_features": 10,
-                            "lambda_perceptual": 10, "backbone": "lite0"},
-              "patch": {"ndf": 8, "scales": 2, "padding": 2, "spectral": True}}}
-FEW = ({}, {"discriminators": "shared", "every": 2}, {"order": "paper"})  # of the options: with the heirs' objective
-CASES = [(name, options, terms) for name in METHODS for options in ({}, *OPTIONS.get(name, [])) for terms in OBJECTIVES
-         if terms == "plain" or (options in FEW and not METHODS[name].imitates)]
-CASES.append(("ugc", FEW[1], "heirs"))
-every_case = pytest.mark.parametrize("name, options, terms", CASES, ids=[f"{n}-{o}-{t}" for n, o, t in CASES])
-every_method = pytest.mark.parametrize("name, terms", [(n, t) for n, o, t in CASES if not o])
-# batch norm: the buffers must keep still, too
-FAMILY = {"family": "pix2pix-unet", "norm": "batch", "levels": 3, "depths": (0, 1)}
+MUCH = "pix2pix-unet"  # with which every option is tried; with every other family, its own D and its own L_sup, a few:
+FEW = ({}, {"every": 2, "order": "paper", "discriminators": "shared"}, {"nas": False})
+CASES = [(name, options, family) for name in METHODS for options in ({}, *OPTIONS.get(name, [])) for family in FAMILIES
+         if family == MUCH or options in FEW]
+every_case = pytest.mark.parametrize("name, options, family", CASES, ids=[f"{n}-{o}-{f}" for n, o, f in CASES])
+every_method = pytest.mark.parametrize("name, family", [(n, f) for n, o, f in CASES if not o])
+
+
+def size_of(family):
+    return least_size(family, **little(family))
+
+
+def fields_of(family):
+    """Of a setting: a little net, and what is the family's own, its objective and its D."""
+    return {"family": family, **little(family)}
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +44,17 @@ def _no_slow_backbone(eyes):
 
 
 @pytest.fixture
-def stages(method_of, batch_of):
-    """stages(name, options, terms) -> (stage, make) of each training stage; make() gives a fresh phase every time."""
+def batch_of(batch_of):
+    """batch_of(family, seed, ..): pictures of the size that its net is tried at."""
+    return lambda family, seed, **counts: batch_of(seed, size=size_of(family), **counts)
 
-    def of(name, options=None, terms="plain"):
-        method = method_of(name, options, **FAMILY, **OBJECTIVES[terms])
+
+@pytest.fixture
+def stages(method_of, batch_of):
+    """stages(name, options, family) -> (stage, make) of each training stage; make() gives a fresh phase every time."""
+
+    def of(name, options, family):
+        method = method_of(name, options, **fields_of(family))
         inherited = {"original": teacher(method)} if method.imitates else {}
         for stage in method.stages(method.config):
             if stage == "search":
@@ -62,7 +72,7 @@ def stages(method_of, batch_of):
             yield stage, partial(fresh, method, stage, dict(inherited))
             if stage == "supernet":
                 phase = fresh(method, stage, inherited)
-                phase.step(batch_of(99), CLOCK)
+                phase.step(batch_of(family, 99), CLOCK)
                 inherited |= {"supernet": phase.nets()["supernet"], **phase.left()}
 
     return of
@@ -71,7 +81,8 @@ def stages(method_of, batch_of):
 def teacher(method):
     """An original whose running statistics are no longer those of the first day."""
     net = method.setting.generator(method.setting.family.original(method.setting.config), "a given original")
-    net.train()(torch.linspace(-1, 1, 2 * 32 * 32).view(2, 1, 32, 32))
+    h, w = method.setting.size
+    net.train()(torch.linspace(-1, 1, 2 * h * w).view(2, 1, h, w))
     return net.eval()
 
 
@@ -93,13 +104,13 @@ def weights(player):
 
 
 @every_case
-def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, options, terms):
-    for _stage, make in stages(name, options, terms):
+def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, options, family):
+    for _stage, make in stages(name, options, family):
         phase = make()
         for step in range(3):
             before = bits(phase.state()["players"])
             moved = {n: weights(p) for n, p in phase.players.items()}
-            named = {key.split("/")[0] for key in phase.step(batch_of(step), CLOCK.at(step))}
+            named = {key.split("/")[0] for key in phase.step(batch_of(family, step), CLOCK.at(step))}
             after = bits(phase.state()["players"])
             assert named and named <= set(phase.players)
             for player in phase.players:
@@ -112,7 +123,7 @@ def test_a_step_moves_exactly_the_players_it_names(stages, batch_of, name, optio
 
 
 @every_case
-def test_who_judges_or_teaches_keeps_still_while_others_learn(stages, batch_of, monkeypatch, name, options, terms):
+def test_who_judges_or_teaches_keeps_still_while_others_learn(stages, batch_of, monkeypatch, name, options, family):
     """A player's update moves its own weights and buffers, and not a bit of any other's, batch statistics aside."""
     learn, own = Player.learn, {}
 
@@ -127,17 +138,17 @@ def test_who_judges_or_teaches_keeps_still_while_others_learn(stages, batch_of, 
         own[id(self)] = {k: v for k, v in bits(dict(self.net.named_buffers())).items() if v == spectral[k]}
 
     monkeypatch.setattr(Player, "learn", watched)
-    for _stage, make in stages(name, options, terms):
+    for _stage, make in stages(name, options, family):
         phase = make()
-        phase.step(batch_of(0), CLOCK.at(0))
+        phase.step(batch_of(family, 0), CLOCK.at(0))
         for player in phase.players.values():
             assert not [k for k in own[id(player)] if k.endswith((".u", ".v"))]  # its own do move
 
 
 @every_method
-def test_what_is_inherited_keeps_still(method_of, batch_of, name, terms):
+def test_what_is_inherited_keeps_still(method_of, batch_of, name, family):
     """Stage 2 works on copies: the supernet and its D do not move by a bit; nor does a net that is imitated."""
-    method = method_of(name, **FAMILY, **OBJECTIVES[terms])
+    method = method_of(name, **fields_of(family))
     if "supernet" not in method.stages(method.config):
         before = bits(method.phase(method.stages(method.config)[0], {}).state())
         assert before == bits(method.phase(method.stages(method.config)[0], {}).state())  # fresh weights: the seed's
@@ -145,14 +156,14 @@ def test_what_is_inherited_keeps_still(method_of, batch_of, name, terms):
     original = teacher(method)
     given = {"original": original} if method.imitates else {}
     first = method.phase("supernet", given)
-    first.step(batch_of(0), CLOCK)
+    first.step(batch_of(family, 0), CLOCK)
     assert not method.imitates or bits(original.state_dict()) == bits(teacher(method).state_dict())
     supernet, left = first.nets()["supernet"], first.left()
     space = supernet.space
     phase = method.phase("distill", {**given, "supernet": supernet, **left,
                                      "selection": Selection(space.smallest, space.largest, space.largest)})
     before, before_left = bits(supernet.state_dict()), bits(dict(left))
-    phase.step(batch_of(1), CLOCK)
+    phase.step(batch_of(family, 1), CLOCK)
     assert bits(supernet.state_dict()) == before and bits(dict(left)) == before_left
     if method.imitates:
         assert bits(original.state_dict()) == bits(teacher(method).state_dict())
@@ -160,13 +171,13 @@ def test_what_is_inherited_keeps_still(method_of, batch_of, name, terms):
     phase = method.phase("distill", {"supernet": supernet, **left,
                                      "selection": Selection(space.smallest, space.largest, space.largest)})
     assert [bits(phase.players[k].net.state_dict()) for k in ("D_deep", "D_wide")] == [before_left["D"]] * 2
-    phase.step(batch_of(1), CLOCK)
+    phase.step(batch_of(family, 1), CLOCK)
     teachers = [bits(phase.players[k].net.state_dict()) for k in ("deep", "wide")]
     assert teachers[0] == teachers[1]  # equal archs, equal D: nothing but the arch tells the teachers apart
 
 
 @every_case
-def test_the_logged_parts_add_up_to_what_was_differentiated(stages, batch_of, monkeypatch, name, options, terms):
+def test_the_logged_parts_add_up_to_what_was_differentiated(stages, batch_of, monkeypatch, name, options, family):
     handed = {}
     learn = Player.learn
 
@@ -179,11 +190,11 @@ def test_the_logged_parts_add_up_to_what_was_differentiated(stages, batch_of, mo
         learn(self, counted())
 
     monkeypatch.setattr(Player, "learn", watched)
-    for _stage, make in stages(name, options, terms):
+    for _stage, make in stages(name, options, family):
         phase = make()
         for step in range(2):
             handed.clear()
-            losses = phase.step(batch_of(step), CLOCK.at(step))
+            losses = phase.step(batch_of(family, step), CLOCK.at(step))
             assert all(value.dim() == 0 and not value.requires_grad for value in losses.values())
             learnt = {n for n, p in phase.players.items() if id(p) in handed}
             assert learnt == {key.split("/")[0] for key in losses}
@@ -198,13 +209,13 @@ def through_a_file(state, path):
 
 
 @every_case
-def test_resumed_equals_uninterrupted_to_the_last_bit(stages, batch_of, tmp_path, name, options, terms):
-    for _stage, make in stages(name, options, terms):
+def test_resumed_equals_uninterrupted_to_the_last_bit(stages, batch_of, tmp_path, name, options, family):
+    for _stage, make in stages(name, options, family):
         straight, logged = make(), []
         for step in range(4):
             for player in straight.players.values():
                 player.set_lr(1 - step / 4)
-            logged.append(straight.step(batch_of(step), CLOCK.at(step)))
+            logged.append(straight.step(batch_of(family, step), CLOCK.at(step)))
             if step == 1:
                 kept = through_a_file(straight.state(), tmp_path / "checkpoint.pt")
         resumed = make()
@@ -212,19 +223,19 @@ def test_resumed_equals_uninterrupted_to_the_last_bit(stages, batch_of, tmp_path
         for step in (2, 3):
             for player in resumed.players.values():
                 player.set_lr(1 - step / 4)
-            assert bits(dict(resumed.step(batch_of(step), CLOCK.at(step)))) == bits(dict(logged[step]))
+            assert bits(dict(resumed.step(batch_of(family, step), CLOCK.at(step)))) == bits(dict(logged[step]))
         assert bits(resumed.state()) == bits(straight.state())
 
 
 @every_method
-def test_a_step_is_a_function_of_batch_and_clock(stages, batch_of, name, terms):
+def test_a_step_is_a_function_of_batch_and_clock(stages, batch_of, name, family):
     """Global random states play no part, and another seed of the clock tells."""
-    for _stage, make in stages(name, {}, terms):
+    for _stage, make in stages(name, {}, family):
         ends = []
         for torch_seed in (1, 2):
             torch.manual_seed(torch_seed), np.random.seed(torch_seed)  # noqa: NPY002
             phase = make()
-            phase.step(batch_of(0), CLOCK)
+            phase.step(batch_of(family, 0), CLOCK)
             ends.append(bits(phase.state()))
         assert ends[0] == ends[1]
 
@@ -232,22 +243,22 @@ def test_a_step_is_a_function_of_batch_and_clock(stages, batch_of, name, terms):
 # Hidden labels
 
 
-def training_data(hide, seed=0):
+def training_data(hide, size, seed=0):
     """8 pictures of which A = {1, 4}: every other target is what `hide` makes of it."""
     rng = np.random.default_rng(seed)
-    sources, targets = (rng.uniform(-1, 1, (8, 36, 36, 1)).astype(np.float32) for _ in range(2))
+    sources, targets = (rng.uniform(-1, 1, (8, size[0] + 4, size[1] + 4, 1)).astype(np.float32) for _ in range(2))
     a, u, v = np.array([1, 4]), np.array([0, 2, 5, 6]), np.array([3, 7])
     targets[[*u, *v]] = hide(targets[[*u, *v]])
-    return TrainData(Rows(sources, a), Rows(targets, a), Rows(sources, u), Rows(sources, v), (32, 32), flip=True)
+    return TrainData(Rows(sources, a), Rows(targets, a), Rows(sources, u), Rows(sources, v), size, flip=True)
 
 
 @every_case
-def test_hidden_labels_are_hidden(stages, name, options, terms):
+def test_hidden_labels_are_hidden(stages, name, options, family):
     """NaN in all targets that the split hides: every loss stays finite, and not a bit changes."""
-    for _stage, make in stages(name, options, terms):
+    for _stage, make in stages(name, options, family):
         ends = []
         for hide in (lambda y: y, lambda y: np.full_like(y, np.nan)):
-            stream = Stream(training_data(hide), 2, torch.device("cpu"))
+            stream = Stream(training_data(hide, size_of(family)), 2, torch.device("cpu"))
             assert stream.calibration().all().isfinite().all() and stream.validation().all().isfinite().all()
             phase = make()
             for step in range(4):
@@ -259,22 +270,22 @@ def test_hidden_labels_are_hidden(stages, name, options, terms):
 
 
 @every_method
-def test_the_test_for_hidden_labels_can_see(stages, batch_of, name, terms):
+def test_the_test_for_hidden_labels_can_see(stages, batch_of, name, family):
     """NaN in a target of A does reach the losses: the test above is not blind. Who imitates sees no target at all."""
-    for _stage, make in stages(name, {}, terms):
-        batch = batch_of(0)
+    for _stage, make in stages(name, {}, family):
+        batch = batch_of(family, 0)
         batch.target[0, 0, 3, 3] = float("nan")
         assert all(value.isfinite() for value in make().step(batch, CLOCK).values()) is METHODS[name].imitates
 
 
 @every_method
-def test_who_imitates_takes_sources_alone(stages, batch_of, name, terms):
+def test_who_imitates_takes_sources_alone(stages, batch_of, name, family):
     """A empty; and a source teaches the same whether it comes with a target or without."""
     if not METHODS[name].imitates:
         return
-    for _stage, make in stages(name, {}, terms):
+    for _stage, make in stages(name, {}, family):
         ends = []
-        for batch in (batch_of(0, n=2, m=0), Batch(*(batch_of(0, n=2).source[i:] for i in (2, 2, 0)))):
+        for batch in (batch_of(family, 0, n=2, m=0), Batch(*(batch_of(family, 0, n=2).source[i:] for i in (2, 2, 0)))):
             phase = make()
             phase.step(batch, CLOCK)
             ends.append(bits(phase.state()))
@@ -282,44 +293,45 @@ def test_who_imitates_takes_sources_alone(stages, batch_of, name, terms):
 
 
 @every_case
-def test_without_unlabelled_sources(stages, batch_of, name, options, terms):
+def test_without_unlabelled_sources(stages, batch_of, name, options, family):
     """U empty: the mean of nothing is NaN, and must not come in."""
-    for _stage, make in stages(name, options, terms):
+    for _stage, make in stages(name, options, family):
         phase = make()
         for step in range(2):
-            losses = phase.step(batch_of(step, m=0), CLOCK.at(step))
+            losses = phase.step(batch_of(family, step, m=0), CLOCK.at(step))
             assert all(value.isfinite() for value in losses.values())
             assert not any("/U." in key for key in losses)
         assert all(t.isfinite().all() for p in phase.players.values() for t in p.net.state_dict().values())
 
 
 @every_method
-def test_unequal_numbers_of_pairs_and_sources(stages, batch_of, name, terms):
-    for _stage, make in stages(name, {}, terms):
-        losses = make().step(batch_of(0, n=1, m=3), CLOCK)
+def test_unequal_numbers_of_pairs_and_sources(stages, batch_of, name, family):
+    for _stage, make in stages(name, {}, family):
+        losses = make().step(batch_of(family, 0, n=1, m=3), CLOCK)
         assert all(value.isfinite() for value in losses.values())
 
 
 @every_method
-def test_it_ends_in_the_net_it_promises(method_of, stages, name, terms):
-    roles = [role for _, make in stages(name, {}, terms) for role in make().nets()]
+def test_it_ends_in_the_net_it_promises(method_of, stages, name, family):
+    roles = [role for _, make in stages(name, {}, family) for role in make().nets()]
     assert METHODS[name].result() in roles
     assert METHODS[name].name == name
     assert method_of(name).steps(method_of(name).stages(method_of(name).config)[-1],
                                  {"original": 5, "supernet": 6, "distill": 7}) in (5, 6, 7)
 
 
-def test_the_nets_of_a_phase_are_those_that_learn(stages, batch_of):
-    for _stage, make in stages("ugc"):
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_the_nets_of_a_phase_are_those_that_learn(stages, batch_of, family):
+    for _stage, make in stages("ugc", {}, family):
         phase = make()
         before = {role: bits(net.state_dict()) for role, net in phase.nets().items()}
-        phase.step(batch_of(0), CLOCK)
+        phase.step(batch_of(family, 0), CLOCK)
         after = {role: bits(net.state_dict()) for role, net in phase.nets().items()}
         assert all(after[role] != before[role] for role in before)
 
 
 def test_batches_have_what_the_methods_are_promised():
     """What the stream hands out is what these tests hand out."""
-    batch = Stream(training_data(lambda y: y), 2, torch.device("cpu")).batch(CLOCK)
+    batch = Stream(training_data(lambda y: y, (32, 48)), 2, torch.device("cpu")).batch(CLOCK)
     assert isinstance(batch, Batch)
-    assert batch.source.shape == batch.target.shape == batch.unlabelled.shape == (2, 1, 32, 32)
+    assert batch.source.shape == batch.target.shape == batch.unlabelled.shape == (2, 1, 32, 48)
