@@ -1,12 +1,41 @@
-"""What the reckoning of memory counts beside generators."""
+"""The reckoning of memory: what a forward pass keeps, counted on the meta device as it is on a real one."""
 
-from ugc.engine.plan import seen_bytes
+import pytest
+import torch
+from torch import nn
+
+from sizes import least_size
+from ugc.engine.plan import _seen, kept_bytes
+from ugc.models.discriminators import Discriminator, PatchConfig
+from ugc.models.generator import FAMILIES
 
 
-def test_a_backbones_maps_are_counted_layer_by_layer():
-    """VGG-19 at 32x32: 2 x 64 channels at full size, 2 x 128 at a half, 4 x 256, 4 x 512, 512; twice, in fp32."""
-    numbers = 2 * 64 * 32 * 32 + 2 * 128 * 16 * 16 + 4 * 256 * 8 * 8 + 4 * 512 * 4 * 4 + 512 * 2 * 2
-    assert seen_bytes("vgg19", (32, 32)) == 8 * numbers
-    assert seen_bytes("vgg19", (64, 64)) == 4 * 8 * numbers
-    assert 0 < seen_bytes("lite0", (32, 32)) < seen_bytes("vgg19", (32, 32))
-    assert seen_bytes("none", (32, 32)) == 0
+def test_every_map_counts_once_and_no_parameter():
+    """conv, ReLU, conv: its input, and one map that is the ReLU's output and the second convolution's input."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    assert kept_bytes(net, torch.zeros(2, 3, 8, 10)) == 4 * 2 * 80 * (3 + 4)
+
+
+@pytest.mark.parametrize("original", [False, True])
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_the_meta_device_keeps_what_the_cpu_does(family, original):
+    cls, size = FAMILIES[family], least_size(family)
+    config = cls.config_for(size, base=8)
+    found = []
+    for device in ("cpu", "meta"):
+        with torch.device(device):
+            net = cls(cls.original(config) if original else config)
+            judge = Discriminator(6, PatchConfig().resolved(8, size, cls.judge))
+            pictures = torch.zeros(2, 3, *size)
+            found.append((kept_bytes(net, pictures), kept_bytes(judge, pictures, pictures)))
+    assert found[0] == found[1]
+    assert min(found[0]) > pictures.numel() * 4
+    with torch.device("meta"):
+        twice = kept_bytes(net, torch.zeros(4, 3, *size)) / found[1][0]
+    assert 1.8 < twice < 2.001  # W / sigma is kept once, whatever the batch
+
+
+def test_a_backbone_keeps_maps_of_the_pictures():
+    small, large = (torch.zeros(1, 3, side, side, device="meta") for side in (32, 64))
+    assert _seen("vgg19", large) == pytest.approx(4 * _seen("vgg19", small), rel=0.01)
+    assert 0 == _seen("none", small) < _seen("lite0", small) < _seen("vgg19", small)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from ugc.core import rank
 from ugc.models.discriminators import Discriminator
+from ugc.models.generator import GeneratorConfig
 from ugc.nn.arch import Arch
 from ugc.nn.backbones import BACKBONES
-from ugc.nn.cost import Cost, trace
+from ugc.nn.cost import Cost
 from ugc.search.budget import short
 from ugc.search.teachers import teacher_regions
 
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
     from ugc.engine.job import Job
 
 ADAM = 16  # bytes a parameter that learns: fp32 weight, gradient and Adam's two moments
-COPIES = 4.0  # saved activations for each layer's output: input of norm, of ReLU, padded copy; measured at about 4
+BESIDE = 1.25  # gradients and workspace beside what a forward pass keeps; measured on four families: 1.2 to 1.3
+PROCESS = 340 << 20  # Python and torch themselves
 
 
 def plan(run: Job) -> list[str]:
@@ -51,47 +55,62 @@ def line(cost: Cost) -> str:
 
 
 def reckoned(run: Job, stage: str) -> float:
-    """Bytes at the peak of a stage, about, in each process: weights with Adam's state, and activations."""
+    """Bytes at the peak of a stage, about, in each process: weights with Adam's state, and what is kept for gradients."""
     s, space, batch = run.setting, run.cost.space, run.recipe.batch // rank.size()
-    width = 2 if s.device.precision in ("bf16", "fp16") else 4
-
-    def activations(arch: Arch | None, original: bool = False) -> float:
-        with torch.device("meta"):
-            net = s.family(s.family.original(s.config) if original else s.config)
-        return COPIES * width * batch * sum(x.width * x.grid_out for x in trace(net, arch, s.size))
-
+    width = 0.5 if s.device.precision in ("bf16", "fp16") else 1.0
     with torch.device("meta"):
-        judge = sum(p.numel() for p in Discriminator(s.judged_channels, s.patch).parameters())
-    grids = sum(0.25**i for i in range(s.patch.scales or 1)) * s.size[0] * s.size[1] / 4
-    judge_bytes = ADAM * judge + COPIES * width * 2 * batch * (s.patch.ndf or 0) * grids
-    judge_bytes += batch * seen_bytes(s.objective.backbone, s.size)
-    if run.method.imitates:
-        judge_bytes = 0.0
-    if stage == "original":
-        return ADAM * run.original_cost.params + activations(None, original=True) + judge_bytes
-    if stage == "supernet":
-        return ADAM * run.cost(space.largest).params + activations(space.largest) + judge_bytes
+        judge = Discriminator(s.judged_channels, s.patch)
+        x, y = (torch.empty(batch, channels, *s.size) for channels in (s.config.in_channels, s.config.out_channels))
+
+    def generator(config: GeneratorConfig) -> tuple[float, float]:
+        """Bytes of weights, and kept."""
+        with torch.device("meta"):
+            net = s.family(config)
+        return _weights(net), width * kept_bytes(net, x)
+
+    def member(arch: Arch) -> tuple[float, float]:
+        return generator(s.config.model_copy(update={"arch": arch.text}))
+
+    look = _seen(s.distillation.backbone, y)
+    learns = 0.0 if run.method.imitates else _weights(judge)
+    judged = 0.0 if run.method.imitates else 2 * width * kept_bytes(judge, x, y) + _seen(s.objective.backbone, y)
+    if stage in ("original", "supernet"):
+        first = stage == "original"
+        weights, kept = generator(s.family.original(s.config)) if first else member(space.largest)
+        return PROCESS + weights + learns + BESIDE * (kept + max(judged, 0.0 if first else look))
     budget = run.budget
     student = max((a for a in space.ladder() if budget.holds(run.cost(a))), key=lambda a: run.cost(a).macs,
                   default=space.smallest)
+    weights, kept = member(student)
+    pupil = 2 * (kept + look)  # on A's sources and on U's
     if not run.method.teachers:
-        return ADAM * run.cost(student).params + activations(student)
+        return PROCESS + weights + BESIDE * pupil
     target = teacher_regions(space, lambda a: float(run.cost(a).macs_paper), student).target
-    teacher = min(space.ladder(), key=lambda a: abs(run.cost(a).macs_paper - target))
-    params = 2 * run.cost(teacher).params + run.cost(student).params
-    return ADAM * params + 2 * activations(teacher) + 2 * activations(student) + 2 * judge_bytes
+    teacher = member(min(space.ladder(), key=lambda a: abs(run.cost(a).macs_paper - target)))
+    return PROCESS + weights + 2 * (teacher[0] + learns) + BESIDE * max(2 * teacher[1] + judged, pupil)
 
 
-def seen_bytes(backbone: str, size: tuple[int, int]) -> float:
-    """What a backbone saves of one picture of `size` for the gradient: each convolution's output, before and after its
-    activation, in fp32."""
+def kept_bytes(net: torch.nn.Module, *given: Tensor) -> float:
+    """What a forward pass of a net on the meta device keeps for its gradient, in fp32: every storage once, no parameter."""
+    own = {p.untyped_storage()._cdata for p in net.parameters()}
+    kept = dict[int, Tensor]()  # alive, so that no two storages have one number
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(*given[:-1], given[-1].clone().requires_grad_())
+    return float(sum(tensor.untyped_storage().nbytes() for at, tensor in kept.items() if at not in own))
+
+
+def _weights(net: torch.nn.Module) -> float:
+    return float(ADAM * sum(p.numel() for p in net.parameters()))
+
+
+def _seen(backbone: str, pictures: Tensor) -> float:
+    """What a backbone keeps of pictures for the gradient."""
     if backbone == "none":
         return 0.0
-    outputs: list[int] = []
     with torch.device("meta"):
-        net = BACKBONES[backbone]()
-        for layer in net.modules():
-            if isinstance(layer, torch.nn.Conv2d):
-                layer.register_forward_hook(lambda _module, _given, out: outputs.append(out.numel()))
-        net(torch.empty(1, 3, *size))
-    return 2 * 4 * float(sum(outputs))
+        return kept_bytes(BACKBONES[backbone](), pictures)
