@@ -11,6 +11,7 @@ from PIL import Image
 from ugc.core.clock import Clock
 from ugc.core.encoding import edges_of
 from ugc.core.errors import UserError
+from ugc.core.palettes import palette
 from ugc.data.dataset import DataConfig, open_dataset
 from ugc.data.labels import split
 from ugc.data.stream import Stream, test_data, train_data
@@ -41,7 +42,7 @@ def test_cityscapes_as_downloaded(labels_in, tmp_path):
     code = dataset.encoding
     assert (code.classes, code.unknown, code.edges, code.channels, code.palette) == (35, False, True, 36, "cityscapes")
     assert (dataset.source_channels, dataset.target_channels) == (2, 3)
-    assert (dataset.load_size((32, 64)), dataset.flip, dataset.unlabelled_default) == ((32, 64), True, "hidden")
+    assert (dataset.load_size((32, 64)), dataset.flip, dataset.unlabelled_default) == ((32, 64), True, "all")
     record = dataset.train[0]
     ids = ids_in(tmp_path / record.source.path)
     stored = dataset.read(record.source, 32, 64, True)
@@ -124,18 +125,28 @@ def test_ids_are_never_mixed_and_edges_are_one_pixel_thin_at_any_size(labels_in,
     assert set(np.unique(large[..., 0])) <= set(np.unique(small[..., 0])) and set(np.unique(large[..., 1])) == {0, 1}
 
 
-def test_label_map_and_photo_share_crop_and_flip(labels_in, tmp_path):
-    """Each class has its colour, so that a batch tells its own label map."""
-    labels_in(tmp_path, city=True)
+@pytest.mark.parametrize("city", [True, False])
+def test_label_map_edges_and_photo_share_crop_and_flip(city, labels_in, tmp_path):
+    """Every photo is the picture of its label map: so is every target of its source. Edges are those of the cut map."""
+    labels_in(tmp_path, city=city)
     config = DataConfig(path=str(tmp_path), size=(16, 24), load=(32, 64))
     dataset = open_dataset(config, 0)
-    data = train_data(dataset, config, split(dataset, config, 0))
-    batch = Stream(data, 8, torch.device("cpu")).batch(Clock(0, 3))
-    assert batch.source.shape == (8, 36, 16, 24) and batch.target.shape == (8, 3, 16, 24)
-    ids = batch.source[:, :35].argmax(1)
-    assert torch.equal(batch.source[:, :35].sum(1), torch.ones(8, 16, 24))
-    assert (batch.target[:, 0] - (ids * 30 / 127.5 - 1)).abs().max() < 1e-6
-    assert set(batch.source[:, 35].unique().tolist()) == {0.0, 1.0}
+    seen = palette("cityscapes" if city else "distinct", dataset.encoding.ids)
+    for record in dataset.train:
+        Image.fromarray(seen[ids_in(tmp_path / record.source.path)]).save(tmp_path / record.target.path)
+        Image.fromarray(ids_in(tmp_path / record.source.path)).save(tmp_path / record.source.instances)
+    dataset = open_dataset(config, 0)
+    stream, code = Stream(train_data(dataset, config, split(dataset, config, 0)), 8, torch.device("cpu")), dataset.encoding
+    flipped = set()
+    for step in range(4):
+        batch = stream.batch(Clock(0, step))
+        assert batch.source.shape == (8, code.channels, 16, 24) and batch.target.shape == (8, 3, 16, 24)
+        assert torch.equal(batch.source[:, :code.ids].sum(1), torch.ones(8, 16, 24))
+        assert torch.equal(code.view(batch.source), batch.target)
+        inside, edges = edges_of(batch.source[:, :code.ids].argmax(1)), batch.source[:, -1].bool()
+        assert torch.equal(inside[:, 1:-1, 1:-1], edges[:, 1:-1, 1:-1]) and inside.any() and not inside.all()
+        flipped |= set(stream._views("A", stream.A, 8, Clock(0, step)).flip.tolist())
+    assert flipped == {True, False}
     held = test_data(dataset, config)
     assert held.sources.shape == (3, 16, 24, 2) and held.encoding == dataset.encoding
 

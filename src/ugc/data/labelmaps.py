@@ -12,7 +12,7 @@ from ugc.core.encoding import MOST, UNKNOWN, LabelEncoding
 from ugc.core.errors import UserError
 from ugc.core.images import Array
 from ugc.core.palettes import CITYSCAPES
-from ugc.data.dataset import DataConfig, Record, Unlabelled, text_of
+from ugc.data.dataset import DataConfig, Record, text_of
 from ugc.data.folders import FolderDataset, Half, LabelMap, divided, stamps
 from ugc.data.idmaps import Found, map_info, nearest, read_labels, read_map, scan
 from ugc.data.layouts import Layout, find_labels
@@ -24,12 +24,9 @@ VOID = frozenset(range(5))  # unlabeled, ego vehicle, rectification border, out 
 class LabelDataset(FolderDataset):
     """Label maps of one layout, with photos; made by `open_labelled`."""
 
-    unlabelled_default: Unlabelled
-
     def __init__(self, root: Path, config: DataConfig, train: tuple[Record, ...], test: tuple[Record, ...],
                  notes: Iterable[str], encoding: LabelEncoding, layout: Layout) -> None:
         self.maps = encoding
-        self.unlabelled_default = "hidden" if layout.labels == "cityscapes" else "all"
         self.load_ratio = 286 / 256 if encoding.unknown and layout.labels == "ids" else 1.0  # COCO-Stuff's, Cityscapes'
         super().__init__(root, config, train, test, notes)
         self.source_channels = encoding.stored

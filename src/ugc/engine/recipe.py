@@ -37,7 +37,8 @@ class Recipe(Config):
     """One run.
 
     base: full base width (64 = the papers'). generator: further fields of the family's config.
-    budget: "" takes the family's (40x ResNet, 15x UNet, 17x pix2pixHD). original: train, none, or the folder of a saved net.
+    budget: "" takes the family's (40x ResNet, 15x UNet, 17x pix2pixHD, 31x GauGAN).
+    original: train, none, or the folder of a saved net.
     options: the method's own. log_every counts steps; grids: how many sample grids a stage leaves.
     """
 

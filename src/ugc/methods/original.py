@@ -1,4 +1,7 @@
-"""The first baseline: plain pix2pix [Isola 2017] on the same labels. UGC Eq. (4) alone, on the original network."""
+"""The first baseline: the original network, trained plainly on the same labels: pix2pix [Isola 2017] and its heirs.
+
+UGC Eq. (4) alone.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Gan(Phase):
         self.objective = setting.supervised()
 
     def step(self, batch: Batch, clock: Clock) -> Losses:
-        """D learns to tell, then G to please it and to hit the target. UGC Eq. (4)."""
+        """D learns to tell, then G what its family asks of it. UGC Eq. (4)."""
         pairs, losses = self.objective.pairs(batch.source, batch.target), Losses()
         fake = self.G(pairs.x)
         d_parts, _ = self.objective.d_parts(self.D, pairs, fake.detach())
@@ -44,7 +47,7 @@ class OriginalConfig(Config):
 
 @METHODS.register("original")
 class Original(Method):
-    """pix2pix itself: what everything else is compared with."""
+    """pix2pix itself, or its heir: what everything else is compared with."""
 
     Config = OriginalConfig
     name = "original"
