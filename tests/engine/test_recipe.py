@@ -97,8 +97,9 @@ def test_what_is_wrong_is_named_in_one_sentence(fields, words):
     {"objective": {"gan": "wgan"}}, {"objective": {"lambda_gan": 0, "lambda_recon": 0}},
     {"objective": {"lambda_perceptual": 1, "backbone": "none"}}, {"patch": {"scales": 5}}, {"device": "tpu"}], ids=str)
 def test_values_that_no_run_can_use_are_refused_before_it_starts(fields):
+    recipe().resolved().setting((3, 3))
     with pytest.raises(UserError):
-        recipe(**fields).resolved()
+        recipe(**fields).resolved().setting((3, 3))
 
 
 def test_the_setting_checks_the_size_and_the_familys_fields():
