@@ -120,8 +120,6 @@ def test_cost_is_what_runs(name, fields):
     net, (h, w) = build(name, **fields).float().eval(), least_size(name)
     size = 2 * h, w
     cost = CostModel(net, size)
-    if name == "pix2pix-unet":
-        assert net.stride == 32
     for arch in archs_of(net.space, 6, seed=1):
         small = shrink(net, arch)
         x = torch.zeros(net.source_shape(size))
@@ -241,14 +239,24 @@ def test_wrong_configs_are_refused_in_a_sentence(name, fields):
         FAMILIES[name].config_for(least_size(name), **fields)
 
 
-# Sizes as published (facts of the papers and of their code), for 256x256 and three channels.
+# Sizes as published (facts of the papers and of their code), at each paper's size and channels.
 
 ORIGINALS = {  # params, macs, macs_paper
     "pix2pix-resnet": Cost(11_378_179, 49_551_507_456, 56_799_264_768),
-    "pix2pix-unet": Cost(54_413_955, 6_048_186_368, 18_140_364_800)}
-SUPERNETS = {  # params and macs_paper of the smallest and the largest
-    "pix2pix-resnet": ((38_723, 439_615_488), (5_675_779, 56_969_134_080)),
-    "pix2pix-unet": ((852_307, 332_988_416), (136_144_515, 39_053_164_544))}
+    "pix2pix-unet": Cost(54_413_955, 6_048_186_368, 18_140_364_800),
+    "pix2pixhd": Cost(182_546_755, 122_331_070_464, 151_322_099_712),
+    "gaugan": Cost(93_048_003, 281_276_612_608, 281_276_612_608)}
+SUPERNETS = {  # params and macs_paper of the smallest and the largest, and how many nets there are
+    "pix2pix-resnet": ((38_723, 439_615_488), (5_675_779, 56_969_134_080), 8**8 * 3**4),
+    "pix2pix-unet": ((852_307, 332_988_416), (136_144_515, 39_053_164_544), 8**4 * 3**14),
+    "pix2pixhd": ((531_755, 2_920_415_232), (94_416_451, 228_716_445_696), 8**9 * 3**8),
+    "gaugan": ((1_231_195, 4_386_027_520), (162_888_131, 267_443_093_504), 8**8 * 3**6)}
+
+
+def as_published(name, original=False):
+    """A net of base 64 at the paper's channels, and the paper's size."""
+    size, (inside, outside) = FAMILIES[name].paper
+    return on_meta(name, size, original, in_channels=inside, out_channels=outside), size
 
 
 def members(name, widths, depths):
@@ -256,22 +264,23 @@ def members(name, widths, depths):
     return space.parse(",".join(f"{c.name}={v}" for c, v in zip(space.choices, [*widths, *depths], strict=True)))
 
 
-@pytest.mark.parametrize("name", ORIGINALS)
+@pytest.mark.parametrize("name", NAMES)
 def test_published_sizes_of_the_originals(name):
-    net = on_meta(name, original=True)
-    found = total(trace(net, None, (256, 256)))
+    net, size = as_published(name, original=True)
+    found = total(trace(net, None, size))
     assert found == ORIGINALS[name]
-    assert found == CostModel(net, (256, 256))(net.space.largest)
+    assert found == CostModel(net, size)(net.space.largest)
     assert found.params == sum(p.numel() for p in net.parameters())
 
 
-@pytest.mark.parametrize("name", SUPERNETS)
+@pytest.mark.parametrize("name", NAMES)
 def test_published_sizes_of_the_supernets(name):
-    net = on_meta(name)
-    for arch, published in zip((net.space.smallest, net.space.largest), SUPERNETS[name]):
-        found = total(trace(net, arch, (256, 256)))
+    net, size = as_published(name)
+    *ends, count = SUPERNETS[name]
+    for arch, published in zip((net.space.smallest, net.space.largest), ends, strict=True):
+        found = total(trace(net, arch, size))
         assert (found.params, found.macs_paper) == published
-    assert len(net.space) == {"pix2pix-resnet": 8**8 * 3**4, "pix2pix-unet": 8**4 * 3**14}[name]
+    assert len(net.space) == count
 
 
 @pytest.mark.parametrize("name, widths, depths, listed", [

@@ -14,7 +14,8 @@ from ugc.search.budget import Budget
 
 KINDS = ("l_od", "l1", "ssim")
 FAMILIES = {"pix2pix-resnet": {"blocks": 3, "widths": (1, 4, 8), "depths": (0, 1)},
-            "pix2pix-unet": {"levels": 3, "widths": (1, 4, 8), "depths": (0, 1)}}
+            "pix2pix-unet": {"levels": 3, "widths": (1, 4, 8), "depths": (0, 1)},
+            "gaugan": {"upsampling": "normal", "widths": (1, 4, 8), "depths": (0, 1)}}
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,8 @@ def supernets(setting_of):
 def score_of(supernets, batch_of):
     def make(family="pix2pix-resnet", kind="l_od", v=5, calibration=6):
         it = supernets[family]
-        sources = batch_of(1, n=v).source
-        return SupernetScore(it.net, sources, batch_of(2, n=calibration).source, it.setting.l_od(), kind,
-                             it.setting.device)
+        sources, plain = (batch_of(seed, n=n, size=it.setting.size).source for seed, n in ((1, v), (2, calibration)))
+        return SupernetScore(it.net, sources, plain, it.setting.l_od(), kind, it.setting.device)
 
     return make
 
