@@ -269,12 +269,28 @@ def test_check_lists_all_that_is_wrong_with_label_maps(ugc, labels_in, tmp_path)
                      "the same source in train and test": ["val_label/0.png is train_label/0.png"]}
 
 
-def test_a_whole_run_on_label_maps(ugc, labels_in, tiny, tmp_path):
-    """All stages, of a family for pictures; grids and samples show the label maps in colours; `ugc eval` reads them so."""
+OWN = {  # of families made for label maps: what makes them small, and what recipe.json says of their L_sup and D
+    "pix2pixhd": ("blocks=1", {"gan": "lsgan", "scales": "sum", "d_factor": 0.5}, {"scales": 2, "spectral": False}),
+    "gaugan": ("upsampling=normal", {"gan": "hinge", "scales": "mean", "d_factor": 1.0}, {"scales": 2, "spectral": True})}
+
+
+@pytest.mark.parametrize("family", OWN)
+def test_a_whole_run_on_label_maps(ugc, labels_in, tiny, family, tmp_path):
+    """All stages under the family's own objective; grids and samples show label maps in colours; `ugc eval` reads them."""
     data, run = labels_in(tmp_path / "city", city=True), tmp_path / "run"
-    told = ugc("run", data, "--out", run, *tiny, "--size", "32x64", "--budget", "5x", "--set", "generator.blocks=3",
+    body, objective, patch = OWN[family]
+    told = ugc("run", data, "--out", run, *tiny, "--family", family, "--size", "32x64", "--budget", "5x",
+               "--set", f"generator.{body}", "--set", "generator.widths=[1,8]", "--set", "generator.depths=[0,1]",
                "--set", "data.labels=0.7")
     assert told.code == 0, told.err
+    recipe = json.loads((run / "recipe.json").read_text())
+    terms = {"lambda_recon": 0.0, "lambda_features": 10.0, "lambda_perceptual": 10.0}
+    assert {**objective, **terms}.items() <= recipe["objective"].items() and patch.items() <= recipe["patch"].items()
+    assert recipe["objective"]["backbone"] in ("vgg19", "lite0")  # not auto: all stages take one
+    for stage, player in (("original", "G"), ("supernet", "G"), ("distill", "deep")):
+        last = json.loads((run / f"stages/{stage}/log.jsonl").read_text().splitlines()[-1])
+        learnt = {key.split("/")[1] for key in last if key.startswith(f"{player}/")}
+        assert {"gan", "features", "perceptual"} <= learnt and "recon" not in learnt
     about = json.loads((run / "student/config.json").read_text())
     assert about["config"]["in_channels"] == 36 and about["source"]["classes"] == 35 and about["source"]["edges"] is True
     assert "the last channel is the edges of instances" in (run / "report.html").read_text()
