@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,10 @@ def test_a_run_of_the_built_in_data_then_translate(glyph_run, ugc, tmp_path):
 def test_the_other_runs(ugc, pairs_in, glyph_run, tmp_path, monkeypatch):
     """As dry runs: every folder that they name is a small data set here, and `--from` is the run above."""
     monkeypatch.chdir(tmp_path)
-    for written in of("run"):
+    monkeypatch.setattr("ugc.data.streets.COUNTS", {"train": 4, "val": 1, "test": 2})
+    monkeypatch.setenv("UGC_HOME", str(tmp_path / "home"))
+    drawn = find_spec("mujoco") is not None
+    for written in [words for words in of("run") if drawn or not words[1].startswith("streets")]:
         words = [str(glyph_run) if before == "--from" else word for before, word in zip(["", *written], written)]
         options = parser().parse_args(words)
         if options.what and options.what not in TABLE and options.what not in DATASETS and not Path(options.what).exists():
