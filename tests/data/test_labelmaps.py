@@ -97,6 +97,12 @@ def test_255_is_unknown_as_in_coco_stuff(labels_in, tmp_path):
     assert raw.shape == (32, 64) and (raw == 255).any()
     assert (stored == np.where(raw == 255, 7, raw)).all()
     assert opened(tmp_path, classes=256).encoding.unknown is False  # then 255 is a class like any other
+    with pytest.raises(UserError, match="holds the class id 255, and there are 7 classes"):
+        opened(tmp_path, classes=7, unknown=False)
+    shutil.rmtree(tmp_path / "train_label")
+    shutil.copytree(tmp_path / "val_label", tmp_path / "train_label")
+    assert opened(tmp_path, classes=7).encoding.unknown is False
+    assert opened(tmp_path, classes=7, unknown=True).encoding == dataset.encoding  # of maps of which 255 is in none
 
 
 def test_pairs_are_found_by_stem_and_not_by_order(labels_in, tmp_path):

@@ -135,7 +135,8 @@ def test_its_files_answer_as_the_net(run, told, ugc, tmp_path, labels):
 def test_data_of_another_encoding_are_refused(run, ugc, city, tiny_run, tiny_data, setting_of, tmp_path):
     """By eval, and where the net is to be learnt from."""
     nets = {}
-    for name, encoding in {"bare": LabelEncoding(classes=35), "few": LabelEncoding(classes=12, edges=True)}.items():
+    for name, encoding in {"bare": LabelEncoding(classes=35), "few": LabelEncoding(classes=12, edges=True),
+                           "more": LabelEncoding(classes=35, unknown=True, edges=True)}.items():
         setting = setting_of("pix2pix-resnet", in_channels=encoding.channels, out_channels=3)
         nets[name] = tmp_path / name
         save_net(setting.family(setting.config).init(torch.Generator().manual_seed(0)), nets[name], "pix2pix-resnet",
@@ -149,9 +150,14 @@ def test_data_of_another_encoding_are_refused(run, ugc, city, tiny_run, tiny_dat
         assert told.code == 2 and re.search(why, told.last), told.err
     for net, why in ((nets["bare"], f"without instance maps, the data are {with_maps}; take away their instance maps"),
                      (nets["few"], f"takes label maps of 12 classes .* {with_maps}; --set data.classes=12"),
+                     (nets["more"], f"35 classes and unknown .* {with_maps}; --set data.unknown=true reads them so"),
                      (tiny_run / "original", f"takes pictures of 3 channels, the data are {with_maps}")):
         told = ugc("run", city, "--method", "from-teacher", "--original", net, "--out", tmp_path / "out", "--dry-run")
         assert told.code == 2 and re.search(why, told.last), told.err
+    told = ugc("run", city, "--method", "from-teacher", "--original", nets["more"], "--set", "data.unknown=true", "--budget",
+               "2x", "--out", tmp_path / "out", "--dry-run")
+    assert told.code == 0 and "37 -> 3 channels" in told.out, told.err
+    assert ugc("eval", nets["more"], city, "--device", "cpu").code == 0
 
 
 def test_a_net_of_label_maps_is_learnt_from(run, ugc, city, command, tmp_path):

@@ -35,6 +35,7 @@ class DataConfig(Config):
     source_channels: int | None = Field(default=None, ge=1)
     target_channels: int | None = Field(default=None, ge=1)
     classes: int | None = Field(default=None, ge=1, le=MOST)  # of label maps; None: as many as they hold
+    unknown: bool | None = None  # of label maps: whether 255 is no class, but unknown; None: where they hold it
 
     @field_validator("size", "load", mode="before")
     @classmethod

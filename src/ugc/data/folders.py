@@ -103,8 +103,9 @@ def open_folder(root: Path, config: DataConfig, seed: int, targets: bool = True)
         from ugc.data.labelmaps import open_labelled
 
         return open_labelled(root, config, seed, targets)
-    if config.classes:
-        raise UserError(f"data.classes={config.classes}: {root} holds pictures, and only label maps have classes")
+    for name, value in (("classes", config.classes), ("unknown", config.unknown)):
+        if value is not None:
+            raise UserError(f"data.{name}={value}: {root} holds pictures, and only label maps have classes")
     layout = find_layout(root, None if targets else Wanted("A" if config.direction == "AtoB" else "B", config.size))
     return FolderDataset(root, config, *divided(root, layout, config, seed, targets))
 

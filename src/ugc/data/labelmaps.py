@@ -87,7 +87,7 @@ def open_labelled(root: Path, config: DataConfig, seed: int, targets: bool = Tru
     if edges and (bare := [source.path for source in sources if not source.instances]):
         raise UserError(f"{root}: {len(bare):,} of {len(sources):,} label maps have no instance map, the first is "
                         f"{bare[0]}; add them, or take all instance maps away to train without edges")
-    encoding = encoding_for(root, kept.labels, config.classes, [found[split] for split in kept.splits], edges)
+    encoding = encoding_for(root, kept.labels, config, [found[split] for split in kept.splits], edges)
     notes.append(f"Label maps of {encoding.classes} classes{', and 255 for unknown' * encoding.unknown}; "
                  f"{'the last channel is the edges of instances' if edges else 'no instance maps, so no edge channel'}.")
     return LabelDataset(root, config, train, test, notes, encoding, kept)
@@ -109,7 +109,7 @@ def with_classes(layout: Layout, found: Mapping[str, Found]) -> Layout:
     return replace(layout, splits={split: sides for split, sides in layout.splits.items() if split != "test"})
 
 
-def encoding_for(root: Path, labels: str, classes: int | None, found: Iterable[Found], edges: bool) -> LabelEncoding:
+def encoding_for(root: Path, labels: str, config: DataConfig | None, found: Iterable[Found], edges: bool) -> LabelEncoding:
     """What the ids that were found need.
 
     Raises:
@@ -118,11 +118,13 @@ def encoding_for(root: Path, labels: str, classes: int | None, found: Iterable[F
     seen: dict[int, Any] = {}
     for part in found:
         seen = {**part, **seen}
-    known = [i for i in sorted(seen) if i != UNKNOWN]
-    classes = classes or (len(CITYSCAPES) if labels == "cityscapes" else max(known, default=0) + 1)
+    asked = config.unknown if config else None
+    known = [i for i in sorted(seen) if i != UNKNOWN or asked is False]
+    classes = (config.classes if config else None) or (len(CITYSCAPES) if labels == "cityscapes" else max(known, default=0) + 1)
     if beyond := [i for i in known if i >= classes]:
         first = root / seen[beyond[0]].first
         raise UserError(f"{first} holds the class id {beyond[0]}, and there are {classes} classes (ids 0 to "
                         f"{classes - 1}); set data.classes={beyond[-1] + 1}, or mend the label maps")
-    return LabelEncoding(classes=classes, unknown=UNKNOWN in seen and classes < MOST, edges=edges,
+    unknown = (UNKNOWN in seen if asked is None else asked) and classes < MOST
+    return LabelEncoding(classes=classes, unknown=unknown, edges=edges,
                          palette="cityscapes" if labels == "cityscapes" else "distinct")

@@ -133,7 +133,7 @@ def _read_so(source: Encoding | None, data: str) -> dict[str, Any]:
     later."""
     maps = data not in DATASETS and has_labels(place(data))
     if isinstance(source, LabelEncoding):
-        return {"classes": source.classes} if maps else {}
+        return {"classes": source.classes, "unknown": source.unknown or None} if maps else {}
     return {"source_channels": source.channels} if source and not maps else {}
 
 

@@ -89,7 +89,7 @@ def _remedy(net: Encoding, data: Encoding) -> str:
         return f"; --set data.classes={net.classes} reads them so, where no id is beyond"
     if net.edges != data.edges:
         return f"; {'add' if net.edges else 'take away'} their instance maps"
-    return f"; {'no pixel of' if net.unknown else 'some pixels of'} these are unknown (255)"
+    return "; --set data.unknown=true reads them so" if net.unknown else "; some pixels of these are unknown (255)"
 
 
 def like_original(folder: Path, family: str | None) -> dict[str, Any]:
