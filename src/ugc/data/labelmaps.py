@@ -112,15 +112,18 @@ def with_classes(layout: Layout, found: Mapping[str, Found]) -> Layout:
 def encoding_for(root: Path, labels: str, config: DataConfig | None, found: Iterable[Found], edges: bool) -> LabelEncoding:
     """What the ids that were found need.
 
+    Args:
+        config: its `classes` and `unknown` count for more than what was found.
+
     Raises:
         UserError: an id beyond the classes.
     """
     seen: dict[int, Any] = {}
     for part in found:
         seen = {**part, **seen}
-    asked = config.unknown if config else None
+    asked, classes = (config.unknown, config.classes) if config else (None, None)
     known = [i for i in sorted(seen) if i != UNKNOWN or asked is False]
-    classes = (config.classes if config else None) or (len(CITYSCAPES) if labels == "cityscapes" else max(known, default=0) + 1)
+    classes = classes or (len(CITYSCAPES) if labels == "cityscapes" else max(known, default=0) + 1)
     if beyond := [i for i in known if i >= classes]:
         first = root / seen[beyond[0]].first
         raise UserError(f"{first} holds the class id {beyond[0]}, and there are {classes} classes (ids 0 to "
