@@ -1,14 +1,14 @@
 """What a step of each training stage costs, on random pictures at a recipe's sizes: seconds, multiply-adds, and the bytes of
-gradients that several processes exchange. Medians; run it on an idle machine.
+gradients that several processes exchange; and the minutes that the recipe's steps take. Run it on an idle machine.
 
     python benchmarks/stages.py sans2serif-demo --set base=16
+    python benchmarks/stages.py streets-gaugan-hour --channels 36:3
     torchrun --nproc-per-node 2 benchmarks/stages.py sans2serif-demo
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Iterable
 
@@ -28,12 +28,13 @@ from ugc.search.budget import Budget
 
 
 def seconds(phase: Phase, batch: Batch, steps: int) -> float:
-    times = []
-    for step in range(steps + 5):
-        start = time.perf_counter()
+    """Mean of a step; steps of a stage may differ (`options.every`)."""
+    for step in range(4):
         phase.step(batch, Clock(0, step))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[5:])
+    start = time.perf_counter()
+    for step in range(4, 4 + steps):
+        phase.step(batch, Clock(0, step))
+    return (time.perf_counter() - start) / steps
 
 
 def counted(phase: Phase, batch: Batch) -> tuple[float, int]:
@@ -59,18 +60,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("recipe")
     parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--channels", type=int, default=1)
+    parser.add_argument("--channels", default="1:1", help="of source and target")
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
     recipe = parsed(options.recipe).with_settings(options.set).resolved()
-    setting = recipe.setting((options.channels, options.channels))
+    source, target = map(int, options.channels.split(":"))
+    setting = recipe.setting((source, target))
     with processes.group(setting.device.device):
         measure(recipe, setting, options)
 
 
 def measure(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> None:
-    pictures = torch.rand(3, recipe.batch, options.channels, *recipe.data.size, generator=Clock(0).torch("pictures")) * 2 - 1
-    batch = Batch(*pictures[:, processes.share(recipe.batch)].to(setting.device.device))
+    generator, mine = Clock(0).torch("pictures"), processes.share(recipe.batch)
+    source, target = setting.config.in_channels, setting.config.out_channels
+    pictures = [torch.rand(recipe.batch, channels, *recipe.data.size, generator=generator) * 2 - 1
+                for channels in (source, target, source)]
+    batch = Batch(*(part[mine].to(setting.device.device) for part in pictures))
     method = Ugc(UgcConfig.parse(recipe.options, "options"), setting)
     cost = setting.cost_model(setting.config)
     original = setting.cost_model(setting.family.original(setting.config))
@@ -85,7 +90,8 @@ def measure(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> No
         took = seconds(phase, batch, options.steps) if options.steps else float("nan")
         if processes.lead():
             print(f"{name:10} {1000 * took:8.1f} ms a step   {macs / 1e9:10.3f} GMACs a process   "
-                  f"{exchanged / 1e6:8.1f} MB of gradients", flush=True)
+                  f"{exchanged / 1e6:8.1f} MB of gradients   "
+                  f"{took * method.steps(name, recipe.steps.model_dump()) / 60:8.1f} min for the recipe's steps", flush=True)
 
 
 if __name__ == "__main__":
