@@ -15,6 +15,7 @@ from ugc.core.encoding import encoding_of
 from ugc.export.formats import describe
 from ugc.export.lineage import import_generator, read_generator
 from ugc.export.saved import load_net
+from ugc.export.wrapped import PictureNet
 from ugc.models.generator import FAMILIES
 from ugc.nn.cost import total, trace
 
@@ -301,7 +302,7 @@ def test_it_translates_pictures(imported, tmp_path, ugc):
 
 def test_what_an_exported_file_says_of_it(imported):
     net, about = load_net(imported[0])
-    told = describe(net, about, tuple(about["size"]))
+    told = describe(PictureNet(net), about, tuple(about["size"]))
     assert told["size"] == "32x32" and told["family"] == "pix2pix-resnet" and told["role"] == "imported"
     assert "latest_net_G.pth" in told["attribution"]
 
