@@ -31,9 +31,9 @@ def sans2serif(original: int, supernet: int, distill: int, population: int, gene
 # ---- rendered streets at 128x256, a quarter of the photos: label maps in, pictures out ----
 
 
-def streets(family: str, original: int, supernet: int, distill: int) -> dict[str, Any]:
+def streets(family: str, original: int, supernet: int, distill: int, every: int) -> dict[str, Any]:
     return {"data": {"path": "streets", "size": "128x256", "labels": 0.25}, "family": family, "base": 16, "budget": "12x",
-            "batch": 2, "options": {"every": 4}, "optimiser": {"lr": 4e-4}, "distillation": {"backbone": "lite0", "l1": 50.0},
+            "batch": 2, "options": {"every": every}, "optimiser": {"lr": 4e-4}, "distillation": {"backbone": "lite0", "l1": 50.0},
             "steps": {"original": original, "supernet": supernet, "distill": distill},
             "search": {"population": 10, "generations": 3, "validation": 16, "recalibrate": 16, "random": 16,
                        "parents": 0.4}}
@@ -60,9 +60,9 @@ TABLE: dict[str, dict[str, Any]] = {
     #                                     original  supernet  distill  population  generations
     "sans2serif-demo":         sans2serif(    1500,      900,    1300,         16,           4),
     "sans2serif-hour":         sans2serif(    8000,     6000,    7000,         32,          10),
-    #                                             original  supernet  distill
-    "streets-pix2pixhd-hour":  streets("pix2pixhd",      2200,     1300,    1300),
-    "streets-gaugan-hour":     streets("gaugan",         1500,      500,     900),
+    #                                             original  supernet  distill  every
+    "streets-pix2pixhd-hour":  streets("pix2pixhd",      2200,     1300,    1300,     4),
+    "streets-gaugan-hour":     streets("gaugan",         1500,      500,     300,     1),
     #                                family            labels  budget              steps  batch
     "edges2shoes-resnet-10":   paper("pix2pix-resnet",   0.10, "macs_paper=1.5G",   E2S,     4),          # Table 2
     "edges2shoes-resnet-25":   paper("pix2pix-resnet",   0.25, "macs_paper=1.5G",   E2S,     4),          # Table 2
