@@ -33,7 +33,8 @@ def sans2serif(original: int, supernet: int, distill: int, population: int, gene
 
 def streets(family: str, original: int, supernet: int, distill: int, every: int) -> dict[str, Any]:
     return {"data": {"path": "streets", "size": "128x256", "labels": 0.25}, "family": family, "base": 16, "budget": "12x",
-            "batch": 2, "options": {"every": every}, "optimiser": {"lr": 4e-4}, "distillation": {"backbone": "lite0", "l1": 50.0},
+            "batch": 2, "options": {"every": every}, "optimiser": {"lr": 4e-4},
+            "distillation": {"backbone": "lite0", "l1": 50.0},
             "steps": {"original": original, "supernet": supernet, "distill": distill},
             "search": {"population": 10, "generations": 3, "validation": 16, "recalibrate": 16, "random": 16,
                        "parents": 0.4}}
