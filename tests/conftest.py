@@ -28,6 +28,9 @@ from ugc.models.generator import FAMILIES
 from ugc.nn.backbones import Backbone
 from ugc.training.player import OptimiserConfig
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs, and their children, ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SIZE = (32, 32)
 torch.set_num_threads(1)  # nets this small only wait for each other's threads
 
