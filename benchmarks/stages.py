@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ugc.core import processes
 from ugc.core.clock import Clock
+from ugc.core.device import keep_freed_memory
 from ugc.data.stream import Batch
 from ugc.engine.recipe import Recipe
 from ugc.methods.method import Phase, Selection, Setting
@@ -66,6 +67,7 @@ def main() -> None:
     recipe = parsed(options.recipe).with_settings(options.set).resolved()
     source, target = map(int, options.channels.split(":"))
     setting = recipe.setting((source, target))
+    keep_freed_memory()  # as a run does
     with processes.group(setting.device.device):
         measure(recipe, setting, options)
 

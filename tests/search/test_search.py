@@ -13,7 +13,7 @@ from ugc.nn.cost import Cost
 from ugc.search.budget import Budget, short
 from ugc.search.evolution import SearchConfig, cross, evolve, mutate
 from ugc.search.pareto import front
-from ugc.search.region import Region, spread
+from ugc.search.region import Region, just_below, spread
 from ugc.search.teachers import least_depth, teacher_regions
 
 WIDTHS = tuple(range(8, 65, 8))
@@ -27,6 +27,23 @@ def cost(arch):
     """Neighbouring widths multiply; a block costs twice its width squared."""
     w, d = [arch[f"w{i}"] for i in range(6)], [arch[f"d.s{i}"] for i in range(4)]
     return float(sum(a * b for a, b in pairwise(w)) + 2 * sum(n * w[i + 1] ** 2 for i, n in enumerate(d)))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.6, 0.99])
+def test_a_student_is_searched_among_nets_that_use_the_budget_up(share):
+    limit = cost(SPACE.smallest) + share * (cost(SPACE.largest) - cost(SPACE.smallest))
+    region = just_below(SPACE, cost, limit, np.random.default_rng(0))
+    assert (region.low, region.high) == (0.9 * limit, limit)
+    favours_the_smallest = evolve(region, each(cost), CONFIG, Clock(0), "student")
+    assert 0.9 * limit <= cost(favours_the_smallest) <= limit
+
+
+@pytest.mark.parametrize("limit, low", [(11, 9.9), (12, 9.6), (16, 9.6), (24, 9.6), (40, 8), (90, 0)])
+def test_where_no_net_uses_a_budget_up_the_window_reaches_down_to_one(limit, low):
+    coarse = SearchSpace((Choice("w", (1, 10, 100)), Choice("d.s", (0,))))
+    region = just_below(coarse, lambda arch: float(arch["w"]), limit, np.random.default_rng(0))
+    assert region.low == pytest.approx(low) and region.high == limit
+    assert region.draw(np.random.default_rng(0))["w"] == 10
 
 
 def region_of(share, depth=None):

@@ -18,6 +18,7 @@ from typing import Any
 
 from ugc.core import processes
 from ugc.core.clock import Clock
+from ugc.core.device import keep_freed_memory
 from ugc.core.errors import UserError, near
 from ugc.core.files import read_json, write_json
 from ugc.core.log import progress, say
@@ -46,6 +47,7 @@ class Run(Job):
 
     def go(self, until: str | None = None) -> None:
         """Run every stage that is not done, up to and with `until`."""
+        keep_freed_memory()
         names = list(self.stages)
         if until is not None and until not in names:
             raise UserError(f"--until {until!r}: this run has no such stage: {near(until, names)}")

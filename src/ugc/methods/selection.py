@@ -34,7 +34,7 @@ from ugc.nn.cost import CostModel
 from ugc.nn.shrink import recalibrate
 from ugc.search.budget import Budget, short
 from ugc.search.evolution import SearchConfig, evolve
-from ugc.search.region import Region, spread
+from ugc.search.region import Region, just_below, spread
 from ugc.search.teachers import teacher_regions
 
 CHUNK = 16  # images a forward pass
@@ -192,7 +192,8 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
                             f"{budget.text} ({short(budget.limit)}); raise --budget")
         board.all("student", [student])
     else:
-        student = board.search("student", Region(space, limited, 0.0, budget.limit), config, clock)
+        region = just_below(space, limited, budget.limit, clock.rng("window/student"))
+        student = board.search("student", region, config, clock)
     found, notes = _teachers(board, student, config, clock) if teachers else ({}, ())
     board.all("ladder", space.ladder())
     rng = clock.rng("random nets of the front")

@@ -78,6 +78,20 @@ class Region:
         return arch
 
 
+def just_below(space: SearchSpace, cost: Callable[[Arch], float], limit: float, rng: np.random.Generator) -> Region:
+    """The nets that use a budget up: from 0.9 of `limit`, or, where the space is coarse, from as near as nets can be met.
+
+    A supernet's score ranks nets of one cost. Across costs it favours the smallest, which learn in every step of stage 1
+    and so are near their best, while a larger one has yet to show what it can do once it is trained by itself.
+    """
+    region = Region(space, cost, 0.0, limit)
+    for share in (NEAR, 0.8, 0.6, 0.4, 0.2):
+        window = replace(region, low=share * limit)
+        if any(window.draw(rng) is not None for _ in range(TRIES)):
+            return window
+    return region
+
+
 def spread(space: SearchSpace, cost: Callable[[Arch], float], rng: np.random.Generator) -> Arch:
     """A random net whose cost is drawn log-uniformly between the smallest and the largest. Our reading of "attentively"."""
     low, high = cost(space.smallest), cost(space.largest)
