@@ -62,8 +62,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "sans2serif-demo":         sans2serif(    1500,      900,    1300,         16,           4),
     "sans2serif-hour":         sans2serif(    8000,     6000,    7000,         32,          10),
     #                                             original  supernet  distill  every
-    "streets-pix2pixhd-hour":  streets("pix2pixhd",      3000,     1700,    2200,     4),
-    "streets-gaugan-hour":     streets("gaugan",         1200,      800,    1300,     4),
+    "streets-pix2pixhd-hour":  streets("pix2pixhd",      2600,     1500,    1700,     4),
+    "streets-gaugan-hour":     streets("gaugan",         1200,      800,     850,     4),
     #                                family            labels  budget              steps  batch
     "edges2shoes-resnet-10":   paper("pix2pix-resnet",   0.10, "macs_paper=1.5G",   E2S,     4),          # Table 2
     "edges2shoes-resnet-25":   paper("pix2pix-resnet",   0.25, "macs_paper=1.5G",   E2S,     4),          # Table 2
