@@ -91,6 +91,7 @@ def measure(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> No
     pictures = [torch.rand(recipe.batch, channels, *recipe.data.size, generator=generator) * 2 - 1
                 for channels in (source, target, source)]
     batch = Batch(*(part[mine].to(setting.device.device) for part in pictures))
+    method = Ugc(UgcConfig.parse(recipe.options, "options"), setting)
     if processes.lead():
         print(f"{setting.device.text}; {processes.size()} process(es), batch {recipe.batch} in all")
     for name, phase in phases(recipe, setting):
