@@ -118,8 +118,9 @@ def loaded(config: DataConfig, size: int, device: torch.device, least: float = L
         ready(device)
         step += 1
         times.append(now() - began)
-    return {"pictures": total, "open_s": opened - start, "decode_s": decoded - opened, "first_pass_per_s": given / (passed - start),
-            "steady_per_s": again / sum(times), "batch_ms": 1000 * median(times)}
+    return {"pictures": total, "open s": opened - start, "decode s": decoded - opened,
+            "first pass, pictures/s": given / (passed - start), "pictures/s": again / sum(times),
+            "batch ms": 1000 * median(times)}
 
 
 # ---- does training wait? ----
@@ -146,7 +147,8 @@ class Waits:
         asked, got = self.asked[skipped:], self.got[skipped:]
         steps, whole = len(asked) - 1, asked[-1] - asked[0]
         waited = sum(after - before for before, after in zip(asked[:-1], got))
-        return {"steps": steps, "step_ms": 1000 * whole / steps, "waiting_ms": 1000 * waited / steps, "share": waited / whole}
+        return {"steps": steps, "step ms": 1000 * whole / steps, "waiting ms": 1000 * waited / steps,
+                "share": waited / whole}
 
 
 def waited(recipe: Recipe, stage: str, steps: int, folder: Path) -> dict[str, float]:

@@ -90,7 +90,7 @@ def exponents(rows: Sequence[Row], axes: Iterable[str], point: Mapping[str, int]
             if len(set(x)) > 1:
                 found.append({"axis": axis, "family": family, "stage": stage, "from": own[0][axis], "to": own[-1][axis],
                               "time": exponent(x, [row["seconds"] for row in own]),
-                              "memory": exponent(x, [max(1e-3, row["own_mb"]) for row in own])})
+                              "memory": exponent(x, [max(1e-3, row["own MB"]) for row in own])})
     return found
 
 
@@ -112,7 +112,7 @@ def stepped(case: Mapping[str, Any], settings: Sequence[str]) -> Row:
     device = setting.device.device
     keep_freed_memory()  # as a run does
     with processes.group(device):
-        before = peak_memory(device)
+        before = at_rest(device)
         phase, batch = built(recipe, setting, case["stage"])
         times: list[list[float]] = [[] for _ in range(CLOCKS)]
         phase.step(batch, Clock(0, 0))
@@ -123,8 +123,17 @@ def stepped(case: Mapping[str, Any], settings: Sequence[str]) -> Row:
             rounds += 1
         seconds = max(processes.gather(sum(median(found) for found in times) / CLOCKS))
         peak = max(processes.gather(peak_memory(device) - before))
-    return {**case, "threads": torch.get_num_threads(), "seconds": seconds, "own_mb": peak / 1e6, "peak_mb": (peak + before) / 1e6,
+    return {**case, "threads": torch.get_num_threads(), "seconds": seconds, "own MB": peak / 1e6, "peak MB": (peak + before) / 1e6,
             "rounds": rounds}
+
+
+def at_rest(device: torch.device) -> int:
+    """Bytes that this process holds once a net of one layer has taken a step: what torch loads when it first computes."""
+    net = torch.nn.Conv2d(3, 3, 3).to(device)
+    optimiser = torch.optim.Adam(net.parameters())
+    net(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
+    optimiser.step()
+    return peak_memory(device)
 
 
 def built(recipe: Recipe, setting: Any, stage: str) -> tuple[Phase, Batch]:
@@ -149,16 +158,16 @@ def with_unlabelled(folder: Path, counts: Sequence[int], threads: int) -> Iterat
             (folder / "trainA" / f"{PAIRS + at}.png").write_bytes(alone[at % PAIRS])
         with tempfile.TemporaryDirectory() as home:
             states = {state: apart(__file__, {"folder": str(folder)}, threads, UGC_HOME=home) for state in ("cold", "warm")}
-        yield {"unlabelled": count, "open_s": states["warm"]["open_s"], "decode_s": states["cold"]["decode_s"],
-               "found_s": states["warm"]["decode_s"], "batch_ms": states["warm"]["batch_ms"],
-               "peak_mb": states["warm"]["peak_mb"]}
+        yield {"unlabelled": count, "open s": states["warm"]["open s"], "decode s": states["cold"]["decode s"],
+               "found s": states["warm"]["decode s"], "batch ms": states["warm"]["batch ms"],
+               "peak MB": states["warm"]["peak MB"]}
 
 
 def opened(folder: str) -> Row:
     """In its process: the loader on the CPU."""
     cpu = torch.device("cpu")
     row = loaded(DataConfig(path=folder, size=(SMALL, SMALL)), 8, cpu, least=1.0)
-    return {**row, "peak_mb": peak_memory(cpu) / 1e6}
+    return {**row, "peak MB": peak_memory(cpu) / 1e6}
 
 
 # ---- the command ----

@@ -1,0 +1,214 @@
+"""docs/performance.md and its plots from the results that the other benchmarks left.
+
+    python benchmarks/plots.py
+    python benchmarks/plots.py benchmarks/results docs/performance.md
+
+Every `*.json` of the folder is one benchmark on one machine (measure.py, `write`). Those made on a CPU go into the section of
+their benchmark, those made on a GPU into one of their own. What stands between `<!-- results: NAME -->` and
+`<!-- end of results: NAME -->` is replaced, all else is kept; a section without results stays empty. Plots go into the folder
+of the page's name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from figures import Lines, bars, growth_lines
+from growth import along, exponents
+from measure import table
+
+from ugc.core.errors import UserError
+from ugc.core.files import read_json, write_text
+
+Result = Mapping[str, Any]  # benchmark, machine, rows, ..
+PAGE = ("step", "search", "latency", "data", "growth")  # sections, beside `gpu`
+AXES = {"size": ("pixels a side", "pixels", "pixels", 2), "batch": ("images a batch", "images", "images", 1),
+        "base": ("base width", "width", "width", 2), "processes": ("processes", "processes", "processes", -1)}
+
+
+class Section:
+    """Markdown of one result; its plots get the name of the result's file, so that machines do not overwrite each other."""
+
+    def __init__(self, result: Result, stem: str, folder: Path) -> None:
+        self.result, self.stem, self.folder = result, stem, folder
+        self.parts: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.parts.append(text.strip())
+
+    def draw(self, name: str, words: str, drawing: Callable[..., Path], *given: Any, **named: Any) -> None:
+        path = drawing(self.folder / f"{self.stem}-{name}.png", *given, **named)
+        self.say(f"![{words}]({self.folder.name}/{path.name})")
+
+    def hide(self, title: str, text: str) -> None:
+        """Long tables are there for who opens them."""
+        self.say(f"<details><summary>{title}</summary>\n\n{text}\n\n</details>")
+
+    def text(self, title: str = "") -> str:
+        """All of it below a line with the machine."""
+        m = self.result["machine"]
+        commits = list(dict.fromkeys([*(row["commit"] for row in self.rows if "commit" in row)])) or [m["commit"]]
+        said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
+        machine = f"Measured on {m['device']}; torch {m['torch']}, {said}, {m['date']}."
+        return "\n\n".join([*([title] if title else []), machine, *self.parts])
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return list(self.result["rows"])
+
+
+# ---- one function a benchmark ----
+
+
+def step(section: Section) -> None:
+    """Rows: case ("FAMILY SIZE bBATCH, STEP"), version, `of plain`, `of peak` ("61 %")."""
+    for size, rows in _by(section.rows, lambda row: row["case"].split()[1]).items():
+        versions = [row for row in rows if row["version"] != "straightforward"]
+        section.draw(f"{size}", f"Time of a step at {size}x{size}, of the straightforward version's", bars,
+                     _grouped(versions, "case", "version", lambda row: row["of plain"]),
+                     "time of a step, straightforward fp32 version = 1", line=("straightforward", 1.0))
+        shares = [row for row in rows if row["of peak"] != "-"]
+        section.draw(f"{size}-peak", f"Share of the convolution peak at {size}x{size}", bars,
+                     _grouped(shares, "case", "version", lambda row: float(row["of peak"].rstrip(" %"))),
+                     "useful multiply-adds, % of the machine's convolution peak in the same run", form="{:.0f}")
+    section.hide("All figures", table(section.rows))
+
+
+def data(section: Section) -> None:
+    """Rows of the loader, and `training`, the share of waiting."""
+    training = section.result.get("training") or []
+    if training:
+        section.draw("waiting", "Share of a training step that waits for its batch", bars,
+                     _grouped(training, "run", "stage", lambda row: 100 * row["share"]), "waiting for the batch, % of a step",
+                     form="{:.2g} %")
+        section.say(table(training))
+    section.draw("loader", "Pictures a second from the loader", bars,
+                 _grouped(section.rows, "data", "state", lambda row: row["first pass, pictures/s"]),
+                 "pictures a second in the first pass, opening and decoding included", form="{:,.0f}")
+    section.say(table(section.rows))
+
+
+def growth(section: Section) -> None:
+    """Rows of steps; `unlabelled`, and `point`, what the axes leave."""
+    rows, point = section.rows, section.result["point"]
+    for axis, (across, unit, _, power) in AXES.items():
+        found = along(rows, axis, point)
+        if axis != "processes" and any(len(own) > 1 for own in found.values()):
+            for key, what in (("seconds", "time of a step"), ("own MB", "memory")):
+                slope = (f"~ {unit}²" if power == 2 else f"~ {unit}", float(power)) if key == "seconds" else None
+                section.draw(f"{axis}-{'time' if key == 'seconds' else 'memory'}", f"{what.capitalize()} against {across}",
+                             growth_lines, ratios(found, axis, key), across, f"{what}, first = 1", slope=slope)
+    if found := exponents(rows, AXES, point):
+        section.say(table([{**row, "time": f"{row['time']:.2f}", "memory": f"{row['memory']:.2f}"} for row in found]))
+    unlabelled = sorted(section.result.get("unlabelled") or [], key=lambda row: row["unlabelled"])
+    if len(unlabelled) > 1:
+        lines = {name: [(row["unlabelled"], row[key] / unlabelled[0][key]) for row in unlabelled] for name, key in
+                 (("opening", "open s"), ("first decoding", "decode s"), ("a batch", "batch ms"))}
+        section.draw("unlabelled", "What more unlabelled images cost", growth_lines, {"": lines}, "unlabelled images",
+                     "time, first = 1")
+    if unlabelled:
+        section.say(table([_without(row, "commit") for row in unlabelled]))
+    section.hide("All figures", table([_without(row, "commit") for row in rows]))
+
+
+def plain(section: Section) -> None:
+    """A benchmark whose table says it all."""
+    section.say(table(section.rows))
+
+
+SECTIONS: dict[str, Callable[[Section], None]] = {"step": step, "data": data, "growth": growth}
+
+
+def ratios(found: Mapping[tuple[str, str], list[dict[str, Any]]], axis: str, key: str) -> dict[str, Lines]:
+    """family -> stage -> (value of the axis, how many times the first row's)."""
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for (family, stage), rows in found.items():
+        panels.setdefault(family, {})[stage] = [(row[axis], row[key] / rows[0][key]) for row in rows]
+    return panels
+
+
+def _by(rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
+
+
+def _grouped(rows: Iterable[dict[str, Any]], group: str, series: str, value: Callable[[dict[str, Any]], float]
+             ) -> dict[str, dict[str, float]]:
+    return {name: {row[series]: value(row) for row in own} for name, own in _by(rows, lambda row: row[group]).items()}
+
+
+def _without(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in keys}
+
+
+# ---- the page ----
+
+
+def put(page: str, name: str, text: str) -> str:
+    """The page with `text` between the markers of that name.
+
+    Raises:
+        UserError: the page has not exactly one such pair.
+    """
+    begin, end = f"<!-- results: {name} -->", f"<!-- end of results: {name} -->"
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise UserError(f"the page needs one line {begin} and below it one line {end}; put them where the results belong")
+    between = f"\n\n{text}\n\n" if text else "\n"
+    return page[:page.index(begin) + len(begin)] + between + page[page.index(end):]
+
+
+def blocks(results: Path, folder: Path) -> dict[str, str]:
+    """section -> Markdown of all results, plots drawn; a section without results is empty.
+
+    Raises:
+        UserError: a file holds no JSON, or no results.
+    """
+    found: dict[str, list[str]] = {name: [] for name in (*PAGE, "gpu")}
+    for path in sorted(results.glob("*.json")):
+        result = read_json(path)
+        if not isinstance(result, dict) or not {"benchmark", "machine", "rows"} <= result.keys():
+            raise UserError(f"{path} holds no results of a benchmark (benchmark, machine, rows); take it away")
+        if not result["rows"]:
+            continue
+        name, section = result["benchmark"], Section(result, path.stem, folder)
+        SECTIONS.get(name, plain)(section)
+        gpu = result["machine"]["device"].startswith("cuda")
+        if gpu or name in PAGE:
+            found["gpu" if gpu else name].append(section.text(f"### {name.capitalize()}" if gpu else ""))
+    return {name: "\n\n".join(parts) for name, parts in found.items()}
+
+
+def write_page(results: Path, page: Path) -> list[str]:
+    """Renew the page and its folder of plots; the names of sections that have results."""
+    folder, text = page.with_suffix(""), page.read_text(encoding="utf-8")
+    found = blocks(results, folder)
+    for name, block in found.items():
+        text = put(text, name, block)
+    write_text(page, text)
+    named = set(re.findall(rf"\({re.escape(folder.name)}/([^)]+\.png)\)", text))
+    for path in folder.glob("*.png"):
+        if path.name not in named:  # of results that are gone
+            path.unlink()
+    return [name for name, block in found.items() if block]
+
+
+def main() -> None:
+    here = Path(__file__).parent
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("results", type=Path, nargs="?", default=here / "results")
+    parser.add_argument("page", type=Path, nargs="?", default=here.parent / "docs" / "performance.md")
+    options = parser.parse_args()
+    print("results of: " + (", ".join(write_page(options.results, options.page)) or "nothing"))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from None
