@@ -173,19 +173,20 @@ def opened(folder: str) -> Row:
 # ---- the command ----
 
 
-def kept(path: Path | None, about: Mapping[str, Any]) -> tuple[list[Row], list[Row]]:
+def kept(path: Path | None, about: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[Row], list[Row]]:
     """Rows that are there: of steps, and of unlabelled images.
 
     Raises:
-        UserError: they were measured on another machine, or with another torch.
+        UserError: they were measured on another machine, with another torch, or other settings.
     """
     if path is None or not path.exists():
         return [], []
     before = read_json(path)
-    for key in ("device", "torch"):
-        if before["machine"][key] != about[key]:
-            raise UserError(f"{path} was measured with {key} {before['machine'][key]}, and this is {about[key]}: rows of both "
-                            f"cannot be compared; give another --out")
+    now = {"device": about["device"], "torch": about["torch"], "set": list(settings)}
+    for key, then in {**before["machine"], "set": before["set"]}.items():
+        if now.get(key, then) != then:
+            raise UserError(f"{path} was measured with {key} {then}, and this is {now[key]}: rows of both cannot be compared; "
+                            f"give another --out")
     return before["rows"], before["unlabelled"]
 
 
@@ -218,14 +219,14 @@ def drive(options: argparse.Namespace) -> None:
     device, threads = recipe.compute(), torch.get_num_threads()
     about, point = machine(device), {**POINT, **options.point}
     axes = {axis: getattr(options, axis) for axis in AXES}
-    rows, unlabelled = kept(options.out, about)
+    rows, unlabelled = kept(options.out, about, options.set)
     failed = []
 
     def note(row: Row, into: list[Row]) -> None:
         into.append({**row, "commit": about["commit"]})
         print(json.dumps(row), flush=True)
         if options.out:
-            keep(options.out, "growth", device, rows, unlabelled=unlabelled, exponents=exponents(rows, axes, point), point=point)
+            keep(options.out, "growth", device, rows, unlabelled=unlabelled, point=point, set=options.set)
 
     for case in cases(options.families.split(","), options.stages.split(","), axes, point):
         if any(is_case(row, case) for row in rows):

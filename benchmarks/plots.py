@@ -26,8 +26,8 @@ from ugc.core.files import read_json, write_text
 
 Result = Mapping[str, Any]  # benchmark, machine, rows, ..
 PAGE = ("step", "search", "latency", "data", "growth")  # sections, beside `gpu`
-AXES = {"size": ("pixels a side", "pixels", "pixels", 2), "batch": ("images a batch", "images", "images", 1),
-        "base": ("base width", "width", "width", 2), "processes": ("processes", "processes", "processes", -1)}
+ACROSS = {"size": ("pixels a side", "~ pixels", 2), "batch": ("images a batch", "~ images", 1),
+          "base": ("base width", "~ width²", 2)}  # axis -> its name, what to compare with, as a power of x
 
 
 class Section:
@@ -95,14 +95,14 @@ def data(section: Section) -> None:
 def growth(section: Section) -> None:
     """Rows of steps; `unlabelled`, and `point`, what the axes leave."""
     rows, point = section.rows, section.result["point"]
-    for axis, (across, unit, _, power) in AXES.items():
+    for axis, (across, slope, power) in ACROSS.items():
         found = along(rows, axis, point)
-        if axis != "processes" and any(len(own) > 1 for own in found.values()):
-            for key, what in (("seconds", "time of a step"), ("own MB", "memory")):
-                slope = (f"~ {unit}²" if power == 2 else f"~ {unit}", float(power)) if key == "seconds" else None
-                section.draw(f"{axis}-{'time' if key == 'seconds' else 'memory'}", f"{what.capitalize()} against {across}",
-                             growth_lines, ratios(found, axis, key), across, f"{what}, first = 1", slope=slope)
-    if found := exponents(rows, AXES, point):
+        if any(len(own) > 1 for own in found.values()):
+            section.draw(f"{axis}-time", f"Time of a step against {across}", growth_lines, ratios(found, axis, "seconds"), across,
+                         "time of a step, first = 1", slope=(slope, power))
+            section.draw(f"{axis}-memory", f"Memory against {across}", growth_lines, ratios(found, axis, "own MB"), across,
+                         "memory of its own, first = 1")
+    if found := exponents(rows, (*ACROSS, "processes"), point):
         section.say(table([{**row, "time": f"{row['time']:.2f}", "memory": f"{row['memory']:.2f}"} for row in found]))
     unlabelled = sorted(section.result.get("unlabelled") or [], key=lambda row: row["unlabelled"])
     if len(unlabelled) > 1:
