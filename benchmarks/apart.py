@@ -18,7 +18,7 @@ MARK = "row of results: "
 TOLD = 20  # lines of a failed process that are repeated
 
 
-class FailedCase(RuntimeError):
+class CaseError(RuntimeError):
     """The process that measured a case ended badly; says how."""
 
 
@@ -30,7 +30,7 @@ def apart(script: str, case: Mapping[str, Any], threads: int, processes: int = 1
         environment: variables beside those of this process, such as UGC_HOME.
 
     Raises:
-        FailedCase: it ended without an answer.
+        CaseError: it ended without an answer.
     """
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [sys.executable, *(torchrun if processes > 1 else []), script, "--case", json.dumps(case)]
@@ -39,7 +39,7 @@ def apart(script: str, case: Mapping[str, Any], threads: int, processes: int = 1
     rows = [line.removeprefix(MARK) for line in done.stdout.splitlines() if line.startswith(MARK)]
     if done.returncode or len(rows) != 1:
         end = "\n".join(done.stderr.splitlines()[-TOLD:])
-        raise FailedCase(f"{json.dumps(case)}: exit status {done.returncode}\n{end}")
+        raise CaseError(f"{json.dumps(case)}: exit status {done.returncode}\n{end}")
     row: dict[str, Any] = json.loads(rows[0])
     return row
 

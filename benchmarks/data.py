@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-
 from apart import answer, apart
 from measure import median, ready, table, write
+from PIL import Image
 from stages import phases
+
 from ugc.core.clock import Clock
 from ugc.core.device import choose, keep_freed_memory
 from ugc.core.images import Array
@@ -199,7 +199,8 @@ def main() -> None:
                 print(loader[-1], flush=True)
         if not options.no_training:
             pairs = str(write_pairs(Path(home) / "pairs", "png", 64, 0))
-            for run, path, steps in (("sans2serif-demo", "", options.steps), ("256x256, batch 4", pairs, options.steps // 20)):
+            runs = (("sans2serif-demo", "", options.steps), ("256x256, batch 4", pairs, options.steps // 20))
+            for run, path, steps in runs:
                 for stage in STAGES:
                     case = {"stage": stage, "path": path, "steps": max(1, steps), "device": options.device,
                             "precision": options.precision}

@@ -21,7 +21,8 @@ Points = Sequence[tuple[float, float]]  # x, y
 Lines = Mapping[str, Points]  # name -> points, by x
 
 
-def growth_lines(path: Path, panels: Mapping[str, Lines], across: str, up: str, slope: tuple[str, float] | None = None) -> Path:
+def growth_lines(path: Path, panels: Mapping[str, Lines], across: str, up: str, slope: tuple[str, float] | None = None
+                 ) -> Path:
     """Lines on logarithmic axes, a panel each with its title, names at the lines' ends; panels share their axes.
 
     Args:
@@ -63,8 +64,8 @@ def growth_lines(path: Path, panels: Mapping[str, Lines], across: str, up: str, 
     return _save(figure, path)
 
 
-def bars(path: Path, groups: Mapping[str, Mapping[str, float]], across: str, form: str = "{:,.3g}", line: tuple[str, float] | None = None
-         ) -> Path:
+def bars(path: Path, groups: Mapping[str, Mapping[str, float]], across: str, form: str = "{:,.3g}",
+         line: tuple[str, float] | None = None) -> Path:
     """Horizontal bars: a group each with its name, in it a bar of each series with its value at its end.
 
     Args:
@@ -117,7 +118,7 @@ def _sheet(height: float) -> Any:
 
 
 def _cell(at: int, rows: int, columns: int, right: float) -> tuple[float, float, float, float]:
-    """The axes of panel `at`: room for the numbers at its left and below it, for names at its right (a share of the cell)."""
+    """The axes of panel `at`: room at its left and below it for numbers, at its right for names (a share of the cell)."""
     row, column = divmod(at, columns)
     wide, tall = 1 / columns, 1 / rows
     left, below, above = 62 / WIDTH, 0.2 * tall, 0.13 * tall

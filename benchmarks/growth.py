@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from apart import FailedCase, answer, apart
-from data import loaded, write_pairs
+from apart import CaseError, answer, apart
 from measure import keep, machine, median, peak_memory, table, timed
 from stages import phases
+
+from data import loaded, write_pairs
 from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import keep_freed_memory
@@ -117,14 +117,14 @@ def stepped(case: Mapping[str, Any], settings: Sequence[str]) -> Row:
         times: list[list[float]] = [[] for _ in range(CLOCKS)]
         phase.step(batch, Clock(0, 0))
         began, rounds = time.perf_counter(), 0
-        while not rounds or rounds < ROUNDS and max(processes.gather(time.perf_counter() - began)) < LEAST:
+        while not rounds or (rounds < ROUNDS and max(processes.gather(time.perf_counter() - began)) < LEAST):
             for step, found in enumerate(times):
                 found.append(timed(partial(phase.step, batch, Clock(0, step)), device))
             rounds += 1
         seconds = max(processes.gather(sum(median(found) for found in times) / CLOCKS))
         peak = max(processes.gather(peak_memory(device) - before))
-    return {**case, "threads": torch.get_num_threads(), "seconds": seconds, "own MB": peak / 1e6, "peak MB": (peak + before) / 1e6,
-            "rounds": rounds}
+    return {**case, "threads": torch.get_num_threads(), "seconds": seconds, "own MB": peak / 1e6,
+            "peak MB": (peak + before) / 1e6, "rounds": rounds}
 
 
 def at_rest(device: torch.device) -> int:
@@ -185,8 +185,8 @@ def kept(path: Path | None, about: Mapping[str, Any], settings: Sequence[str]) -
     now = {"device": about["device"], "torch": about["torch"], "set": list(settings)}
     for key, then in {**before["machine"], "set": before["set"]}.items():
         if now.get(key, then) != then:
-            raise UserError(f"{path} was measured with {key} {then}, and this is {now[key]}: rows of both cannot be compared; "
-                            f"give another --out")
+            raise UserError(f"{path} was measured with {key} {then}, and this is {now[key]}: rows of both cannot be "
+                            f"compared; give another --out")
     return before["rows"], before["unlabelled"]
 
 
@@ -234,7 +234,7 @@ def drive(options: argparse.Namespace) -> None:
         try:
             each = max(1, threads // case["processes"])
             note(apart(__file__, {"case": case, "set": options.set}, each, case["processes"]), rows)
-        except FailedCase as error:
+        except CaseError as error:
             failed.append(case)
             print(f"failed: {error}", flush=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,12 @@
-"""docs/performance.md and its plots from the results that the other benchmarks left.
+"""docs/performance.md and its plots, from the results that the other benchmarks left.
 
     python benchmarks/plots.py
     python benchmarks/plots.py benchmarks/results docs/performance.md
 
-Every `*.json` of the folder is one benchmark on one machine (measure.py, `write`). Those made on a CPU go into the section of
-their benchmark, those made on a GPU into one of their own. What stands between `<!-- results: NAME -->` and
-`<!-- end of results: NAME -->` is replaced, all else is kept; a section without results stays empty. Plots go into the folder
-of the page's name.
+Every `*.json` of the folder is one benchmark on one machine (measure.py, `write`). Those made on a CPU go into the section
+of their benchmark, those made on a GPU into one of their own. What stands between `<!-- results: NAME -->` and
+`<!-- end of results: NAME -->` is replaced, all else is kept; a section without results stays empty. Plots go into the
+folder of the page's name.
 """
 
 from __future__ import annotations
@@ -78,6 +78,18 @@ def step(section: Section) -> None:
     section.hide("All figures", table(section.rows))
 
 
+def search(section: Section) -> None:
+    """Rows: case, way, `times ours`; `cost`, the speed of the cost model, `parts` of a candidate's time."""
+    others = [row for row in section.rows if not row["way"].startswith("ours")]
+    section.draw("ratio", "How much longer a candidate takes in other ways", bars,
+                 _grouped(others, "case", "way", lambda row: row["times ours"]),
+                 "time of a candidate the other way, ours = 1", line=("ours", 1.0))
+    section.say(table(section.rows))
+    for key, title in (("cost", "The cost model, architectures a second"), ("parts", "By part")):
+        if section.result.get(key):
+            section.hide(title, table(section.result[key]))
+
+
 def data(section: Section) -> None:
     """Rows of the loader, and `training`, the share of waiting."""
     training = section.result.get("training") or []
@@ -120,7 +132,7 @@ def plain(section: Section) -> None:
     section.say(table(section.rows))
 
 
-SECTIONS: dict[str, Callable[[Section], None]] = {"step": step, "data": data, "growth": growth}
+SECTIONS: dict[str, Callable[[Section], None]] = {"step": step, "search": search, "data": data, "growth": growth}
 
 
 def ratios(found: Mapping[tuple[str, str], list[dict[str, Any]]], axis: str, key: str) -> dict[str, Lines]:

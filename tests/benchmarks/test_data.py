@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from data import Waits, loaded, waited, write_pairs
 
+from data import Waits, loaded, waited, write_pairs
 from ugc.core.clock import Clock
 from ugc.data.dataset import DataConfig, open_dataset
 from ugc.data.stream import Stream
@@ -46,7 +46,7 @@ def test_waiting_is_the_batches_share_of_the_loop():
 
 
 def test_the_loader_counts_pictures_and_the_time_before_them(tmp_path, ugc_home, monkeypatch):
-    """9 pictures: 3 pairs of which one source is held out, 4 alone; opening 5 s, decoding 7, each batch 2."""
+    """10 pictures: 3 pairs, 4 sources alone of which one is held out; opening takes 5 s, decoding 7, each batch 2."""
     folder, time = write_pairs(tmp_path / "pairs", "png", 3, 4, side=32), Time()
     plain, delivers = Stream.batch, []
 
@@ -86,8 +86,8 @@ def test_folders_are_found_as_what_they_are(kind, tmp_path):
 
 def test_the_real_loop_is_watched(tmp_path, ugc_home):
     folder = write_pairs(tmp_path / "pairs", "png", 4, 4, side=32)
-    recipe = Recipe.parse({"data": {"path": str(folder), "size": 32}, "base": 8, "batch": 2, "budget": "8x", "precision": "fp32",
-                           "device": "cpu", "generator": {"blocks": 3}, "distillation": {"backbone": "none"}}, "tiny")
+    recipe = Recipe.parse({"data": {"path": str(folder), "size": 32}, "base": 8, "batch": 2, "budget": "8x", "device": "cpu",
+                           "precision": "fp32", "generator": {"blocks": 3}, "distillation": {"backbone": "none"}}, "tiny")
     found = waited(recipe, "distill", 2, tmp_path / "run")
     assert found["steps"] == 2 and 0 < found["share"] < 1
     assert found["share"] == pytest.approx(found["waiting ms"] / found["step ms"])

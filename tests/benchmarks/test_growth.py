@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from apart import FailedCase
+from apart import CaseError
 from growth import POINT, along, cases, exponent, exponents, main
 
 from ugc.core.errors import UserError
@@ -60,7 +60,7 @@ def growth(monkeypatch, tmp_path):
             return {"open s": 1.0, "decode s": 2.0, "batch ms": 3.0, "peak MB": 4.0}
         run.asked.append((case["case"]["size"], case["case"]["batch"], threads))
         if case["case"]["batch"] == run.bad:
-            raise FailedCase("killed")
+            raise CaseError("killed")
         return law(**case["case"])
 
     def run(*words):

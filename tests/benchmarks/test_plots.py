@@ -14,8 +14,9 @@ MACHINE = {"device": "cpu (no chip, 1 threads), fp32", "torch": "0", "commit": "
 
 def rows():
     point = {"size": 64, "batch": 2, "base": 8, "processes": 1}
+    stages = (("original", 1), ("supernet", 2))
     return point, [{"family": "f", "stage": stage, **point, "size": size, "seconds": size / k, "own MB": size * size,
-                    "peak MB": 1.0, "commit": "def"} for k, stage in ((1, "original"), (2, "supernet")) for size in (64, 128)]
+                    "peak MB": 1.0, "commit": "def"} for stage, k in stages for size in (64, 128)]
 
 
 @pytest.fixture
@@ -87,11 +88,21 @@ def test_a_step_and_a_loader_are_drawn(page):
         "step-64.png", "step-64-peak.png", "data-waiting.png", "data-loader.png"}
 
 
-def test_an_unknown_benchmark_of_the_page_is_a_table(page):
-    assert "search" not in SECTIONS
-    write(page.parent.parent / "results/search.json", "search", [{"nets a second": 12.5}])
+def test_a_search_is_drawn_as_how_often_slower_the_other_ways_are(page, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("plots.bars", lambda path, groups, *given, **named: drawn.update(groups) or path)
+    ways = [{"case": "unet", "way": way, "times ours": times} for way, times in (("lineage, Lite0", 12.5), ("ours, fp32", 1.0))]
+    write(page.parent.parent / "results/search.json", "search", ways, cost=[{"table": 5}])
     assert write_page(page.parent.parent / "results", page) == ["search", "growth"]
-    assert "| nets a second |" in page.read_text()
+    assert drawn == {"unet": {"lineage, Lite0": 12.5}}
+    assert "| table |" in page.read_text()
+
+
+def test_a_benchmark_without_a_drawing_is_a_table(page):
+    assert "latency" not in SECTIONS
+    write(page.parent.parent / "results/latency.json", "latency", [{"ms": 12.5}])
+    assert write_page(page.parent.parent / "results", page) == ["latency", "growth"]
+    assert "| ms   |" in page.read_text()
 
 
 def test_ratios_are_of_the_first_row():
@@ -110,6 +121,6 @@ def test_markers_must_be_one_pair(text):
 def test_a_file_that_is_no_result_is_named(page):
     (page.parent.parent / "results/odd.json").write_text("[1]")
     before = page.read_text()
-    with pytest.raises(UserError, match="odd.json"):
+    with pytest.raises(UserError, match="holds no results"):
         write_page(page.parent.parent / "results", page)
     assert page.read_text() == before
