@@ -109,11 +109,12 @@ def growth(section: Section) -> None:
     rows, point = section.rows, section.result["point"]
     for axis, (across, slope, power) in ACROSS.items():
         found = along(rows, axis, point)
-        if any(len(own) > 1 for own in found.values()):
-            section.draw(f"{axis}-time", f"Time of a step against {across}", growth_lines, ratios(found, axis, "seconds"), across,
-                         "time of a step, first = 1", slope=(slope, power))
-            section.draw(f"{axis}-memory", f"Memory against {across}", growth_lines, ratios(found, axis, "own MB"), across,
-                         "memory of its own, first = 1")
+        if all(len(own) < 2 for own in found.values()):
+            continue
+        section.draw(f"{axis}-time", f"Time of a step against {across}", growth_lines, ratios(found, axis, "seconds"),
+                     across, "time of a step, first = 1", slope=(slope, power))
+        section.draw(f"{axis}-memory", f"Memory against {across}", growth_lines, ratios(found, axis, "own MB"),
+                     across, "memory of its own, first = 1")
     if found := exponents(rows, (*ACROSS, "processes"), point):
         section.say(table([{**row, "time": f"{row['time']:.2f}", "memory": f"{row['memory']:.2f}"} for row in found]))
     unlabelled = sorted(section.result.get("unlabelled") or [], key=lambda row: row["unlabelled"])
