@@ -95,8 +95,8 @@ def data(section: Section) -> None:
     training = section.result.get("training") or []
     if training:
         section.draw("waiting", "Share of a training step that waits for its batch", bars,
-                     _grouped(training, "run", "stage", lambda row: 100 * row["share"]), "waiting for the batch, % of a step",
-                     form="{:.2g} %")
+                     _grouped(training, "run", "stage", lambda row: 100 * row["share"]),
+                     "waiting for the batch, % of a step", form="{:.2g} %")
         section.say(table(training))
     section.draw("loader", "Pictures a second from the loader", bars,
                  _grouped(section.rows, "data", "state", lambda row: row["first pass, pictures/s"]),

@@ -91,7 +91,8 @@ def test_a_step_and_a_loader_are_drawn(page):
 def test_a_search_is_drawn_as_how_often_slower_the_other_ways_are(page, monkeypatch):
     drawn = {}
     monkeypatch.setattr("plots.bars", lambda path, groups, *given, **named: drawn.update(groups) or path)
-    ways = [{"case": "unet", "way": way, "times ours": times} for way, times in (("lineage, Lite0", 12.5), ("ours, fp32", 1.0))]
+    times = {"lineage, Lite0": 12.5, "ours, fp32": 1.0}
+    ways = [{"case": "unet", "way": way, "times ours": ratio} for way, ratio in times.items()]
     write(page.parent.parent / "results/search.json", "search", ways, cost=[{"table": 5}])
     assert write_page(page.parent.parent / "results", page) == ["search", "growth"]
     assert drawn == {"unet": {"lineage, Lite0": 12.5}}

@@ -120,8 +120,12 @@ def _name_chosen(axes: Any, marked: Mapping[str, Row]) -> None:
 
 
 def label_ends(axes: Any, ends: Sequence[tuple[str, float, str]], room: float = 0.095, longest: int = 11) -> None:
-    """Each line's name (label, y, colour) where the line ends, cut to `longest` characters; pushed apart to `room` (a share of
-    the height) where they would overlap."""
+    """Each line's name (label, y, colour) where the line ends, pushed apart where they would overlap.
+
+    Args:
+        room: how far, as a share of the height.
+        longest: characters of a name; more are cut.
+    """
     to_fraction = axes.transData + axes.transAxes.inverted()
     x_end = axes.get_xlim()[1]
     places = sorted((float(to_fraction.transform((x_end, y))[1]), label, colour) for label, y, colour in ends)
