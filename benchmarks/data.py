@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 from apart import answer, apart
+from fresh import STAGES, phase_of
 from measure import median, ready, table, write
 from PIL import Image
-from stages import phases
 
 from ugc.core.clock import Clock
 from ugc.core.device import choose, keep_freed_memory
@@ -36,13 +36,11 @@ from ugc.data.stream import Batch, Stream, train_data
 from ugc.engine.job import Job
 from ugc.engine.loop import train
 from ugc.engine.recipe import Recipe
-from ugc.methods.method import Phase
 from ugc.recipes.table import parsed
 
 Now = Callable[[], float]
 SIDE = 256
 KINDS = ("png", "jpeg", "labels", "sans2serif")
-STAGES = ("original", "supernet", "distill")
 SKIPPED = 1  # step of a training loop, which comes too early to count
 LEAST = 2.0  # seconds that a loader is watched after its first pass
 
@@ -155,7 +153,7 @@ def waited(recipe: Recipe, stage: str, steps: int, folder: Path) -> dict[str, fl
     """A stage of a run through the real loop, in a folder that is thrown away."""
     keep_freed_memory()  # as a run does
     job = Job(recipe.resolved(), folder)
-    phase: Phase = next(phase for name, phase in phases(job.recipe, job.setting) if name == stage)
+    phase = phase_of(stage, job.recipe, job.setting)
     stream = Waits(job.stream, job.setting.device.device)
     train(phase, stream, folder / stage, stage, steps=steps + SKIPPED + 1, seed=0,  # type: ignore[arg-type]
           schedule="linear", log_every=recipe.log_every, grids=0, grid=lambda phase, path: {})

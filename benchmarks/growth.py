@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 from apart import CaseError, answer, apart
+from fresh import STAGES, noise, phase_of
 from measure import keep, machine, median, peak_memory, table, timed
-from stages import phases
 
 from data import loaded, write_pairs
 from ugc.core import processes
@@ -34,15 +34,12 @@ from ugc.core.device import keep_freed_memory
 from ugc.core.errors import UserError
 from ugc.core.files import read_json
 from ugc.data.dataset import DataConfig
-from ugc.data.stream import Batch
 from ugc.engine.recipe import Recipe
-from ugc.methods.method import Phase
 
 Row = dict[str, Any]
 POINT = {"size": 128, "batch": 2, "base": 32, "processes": 1}
 AXES = {"size": (64, 128, 256), "batch": (1, 2, 4, 8), "base": (16, 32, 64), "processes": (1, 2)}
 UNLABELLED = (1000, 4000, 16000)
-STAGES = ("original", "supernet", "distill")
 CHANNELS = {"pix2pixhd": (36, 3), "gaugan": (36, 3)}  # source, target; else 3, 3
 SETTINGS = ("budget=12x", "distillation.backbone=lite0")  # the same for all families
 CLOCKS = 4  # different steps that are timed: each draws another sub-network
@@ -113,7 +110,7 @@ def stepped(case: Mapping[str, Any], settings: Sequence[str]) -> Row:
     keep_freed_memory()  # as a run does
     with processes.group(device):
         before = at_rest(device)
-        phase, batch = built(recipe, setting, case["stage"])
+        phase, batch = phase_of(case["stage"], recipe, setting), noise(recipe, setting)
         times: list[list[float]] = [[] for _ in range(CLOCKS)]
         phase.step(batch, Clock(0, 0))
         began, rounds = time.perf_counter(), 0
@@ -134,15 +131,6 @@ def at_rest(device: torch.device) -> int:
     net(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
     optimiser.step()
     return peak_memory(device)
-
-
-def built(recipe: Recipe, setting: Any, stage: str) -> tuple[Phase, Batch]:
-    """The stage, alone in memory, and this process's share of a random batch."""
-    phase = next(phase for name, phase in phases(recipe, setting) if name == stage)
-    generator, mine = Clock(0).torch("pictures"), processes.share(recipe.batch)
-    source, target = setting.config.in_channels, setting.config.out_channels
-    drawn = [torch.rand(recipe.batch, n, *recipe.data.size, generator=generator) * 2 - 1 for n in (source, target, source)]
-    return phase, Batch(*(part[mine].to(setting.device.device) for part in drawn))
 
 
 # ---- unlabelled images ----

@@ -25,7 +25,7 @@ from ugc.core.errors import UserError
 from ugc.core.files import read_json, write_text
 
 Result = Mapping[str, Any]  # benchmark, machine, rows, ..
-PAGE = ("step", "search", "latency", "data", "growth")  # sections, beside `gpu`
+COMPARED = "x fewer macs"  # what rows of latency.py have that compare nets
 ACROSS = {"size": ("pixels a side", "~ pixels", 2), "batch": ("images a batch", "~ images", 1),
           "base": ("base width", "~ width²", 2)}  # axis -> its name, what to compare with, as a power of x
 
@@ -90,6 +90,42 @@ def search(section: Section) -> None:
             section.hide(title, table(section.result[key]))
 
 
+def latency(section: Section) -> None:
+    """Rows that compare nets: size, runtime, threads, net, `x faster than ..`, `x fewer macs`; `tables` by title."""
+    students = [row for row in section.rows if row["net"] == "student"]
+    if students:
+        faster = next(key for key in students[0] if key.startswith("x faster"))
+        groups = {f"{row['size']}, {row['runtime']}, {row['threads']} thread{'s' * (row['threads'] > 1)}":
+                  {"fewer multiply-adds": row[COMPARED], "faster": row[faster]} for row in students}
+        section.draw("ratio", "How much faster the student is, beside how many multiply-adds it saves", bars, groups,
+                     f"the student, times {faster.removeprefix('x ')}, and times fewer multiply-adds")
+    if section.rows:
+        section.say(table(section.rows))
+    for title, rows in section.result.get("tables", {}).items():
+        section.hide(title, table(rows))
+
+
+def gathered(results: Mapping[str, Result]) -> dict[str, Result]:
+    """The same by stem, with the files `STEM-latency-*.json` of one call of latency.py as one result `STEM`.
+
+    Comparisons of nets become its rows, all else its tables.
+    """
+    found: dict[str, Any] = {}
+    for stem, result in results.items():
+        kind, _, title = result["benchmark"].partition("-")
+        if kind != "latency":
+            found[stem] = result
+            continue
+        whole = found.setdefault(stem.removesuffix(f"-{result['benchmark']}"),
+                                 {"benchmark": kind, "machine": result["machine"], "rows": [], "tables": {}})
+        if result["rows"] and COMPARED in result["rows"][0]:
+            whole["rows"] += result["rows"]
+        elif result["rows"]:
+            worst = f": worst {result['worst']:.1f} %, median {result['median']:.1f} %" if "worst" in result else ""
+            whole["tables"][title + worst] = result["rows"]
+    return found
+
+
 def data(section: Section) -> None:
     """Rows of the loader, and `training`, the share of waiting."""
     training = section.result.get("training") or []
@@ -128,12 +164,8 @@ def growth(section: Section) -> None:
     section.hide("All figures", table([_without(row, "commit") for row in rows]))
 
 
-def plain(section: Section) -> None:
-    """A benchmark whose table says it all."""
-    section.say(table(section.rows))
-
-
-SECTIONS: dict[str, Callable[[Section], None]] = {"step": step, "search": search, "data": data, "growth": growth}
+SECTIONS: dict[str, Callable[[Section], None]] = {
+    "step": step, "search": search, "latency": latency, "data": data, "growth": growth}
 
 
 def ratios(found: Mapping[tuple[str, str], list[dict[str, Any]]], axis: str, key: str) -> dict[str, Lines]:
@@ -182,17 +214,17 @@ def blocks(results: Path, folder: Path) -> dict[str, str]:
     Raises:
         UserError: a file holds no JSON, or no results.
     """
-    found: dict[str, list[str]] = {name: [] for name in (*PAGE, "gpu")}
-    for path in sorted(results.glob("*.json")):
-        result = read_json(path)
+    read = {path.stem: read_json(path) for path in sorted(results.glob("*.json"))}
+    for stem, result in read.items():
         if not isinstance(result, dict) or not {"benchmark", "machine", "rows"} <= result.keys():
-            raise UserError(f"{path} holds no results of a benchmark (benchmark, machine, rows); take it away")
-        if not result["rows"]:
-            continue
-        name, section = result["benchmark"], Section(result, path.stem, folder)
-        SECTIONS.get(name, plain)(section)
-        gpu = result["machine"]["device"].startswith("cuda")
-        if gpu or name in PAGE:
+            raise UserError(f"{results / stem}.json holds no results of a benchmark (benchmark, machine, rows); take it away")
+    found: dict[str, list[str]] = {name: [] for name in (*SECTIONS, "gpu")}
+    for stem, result in gathered(read).items():
+        name = result["benchmark"]
+        if name in SECTIONS and (result["rows"] or result.get("tables")):
+            section = Section(result, stem, folder)
+            SECTIONS[name](section)
+            gpu = result["machine"]["device"].startswith("cuda")
             found["gpu" if gpu else name].append(section.text(f"### {name.capitalize()}" if gpu else ""))
     return {name: "\n\n".join(parts) for name, parts in found.items()}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -57,19 +57,6 @@ def counted(phase: Phase, batch: Batch) -> tuple[float, int]:
     return flops.get_total_flops() / 2, exchanged
 
 
-def phases(recipe: Recipe, setting: Setting) -> Iterator[tuple[str, Phase]]:
-    """The training stages with fresh weights, one after the other; the students and teachers of stage 2 by rule."""
-    method = Ugc(UgcConfig.parse(recipe.options, "options"), setting)
-    cost = setting.cost_model(setting.config)
-    original = setting.cost_model(setting.family.original(setting.config))
-    selection: Selection = uniform_selection(cost, Budget.parse(recipe.budget, original(original.space.largest)))
-    yield "original", Gan(setting)
-    supernet = method.phase("supernet", {})
-    yield "supernet", supernet
-    left = {"selection": selection, "supernet": supernet.players["G"].net, "D": supernet.players["D"].net.state_dict()}
-    yield "distill", method.phase("distill", left)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("recipe")
@@ -92,9 +79,15 @@ def measure(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> No
                 for channels in (source, target, source)]
     batch = Batch(*(part[mine].to(setting.device.device) for part in pictures))
     method = Ugc(UgcConfig.parse(recipe.options, "options"), setting)
+    cost = setting.cost_model(setting.config)
+    original = setting.cost_model(setting.family.original(setting.config))
+    selection: Selection = uniform_selection(cost, Budget.parse(recipe.budget, original(original.space.largest)))
+    supernet = method.phase("supernet", {})
+    left = {"selection": selection, "supernet": supernet.players["G"].net, "D": supernet.players["D"].net.state_dict()}
+    phases = {"original": Gan(setting), "supernet": supernet, "distill": method.phase("distill", left)}
     if processes.lead():
         print(f"{setting.device.text}; {processes.size()} process(es), batch {recipe.batch} in all")
-    for name, phase in phases(recipe, setting):
+    for name, phase in phases.items():
         macs, exchanged = counted(phase, batch)
         took = seconds(phase, batch, options.steps) if options.steps else float("nan")
         if processes.lead():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from PIL import Image
-from plots import SECTIONS, put, ratios, write_page
+from plots import put, ratios, write_page
 
 from ugc.core.errors import UserError
 
@@ -99,11 +99,26 @@ def test_a_search_is_drawn_as_how_often_slower_the_other_ways_are(page, monkeypa
     assert "| table |" in page.read_text()
 
 
-def test_a_benchmark_without_a_drawing_is_a_table(page):
-    assert "latency" not in SECTIONS
-    write(page.parent.parent / "results/latency.json", "latency", [{"ms": 12.5}])
-    assert write_page(page.parent.parent / "results", page) == ["latency", "growth"]
-    assert "| ms   |" in page.read_text()
+def test_the_files_of_one_call_of_latency_are_one_section(page, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("plots.bars", lambda path, groups, *given, **named: drawn.update({path.name: groups}) or path)
+    results = page.parent.parent / "results"
+    for threads, times in ((1, 3.0), (2, 2.0)):
+        nets = [{"size": "64x64", "runtime": "torch", "threads": threads, "net": net, "x faster than original": faster,
+                 "x fewer macs": 12.0} for net, faster in (("original", 1.0), ("student", times))]
+        write(results / f"demo-latency-64-torch-{threads}.json", f"latency-64-torch-{threads}", nets)
+    write(results / "demo-latency-64-torch-layers.json", "latency-64-torch-layers", [{"layers": "conv", "us": 1.0}])
+    write(results / "demo-latency-check-torch.json", "latency-check-torch", [{"off, %": 4.0}], worst=4.0, median=3.0)
+    assert write_page(results, page) == ["latency", "growth"]
+    assert drawn == {"demo-ratio.png": {"64x64, torch, 1 thread": {"fewer multiply-adds": 12.0, "faster": 3.0},
+                                        "64x64, torch, 2 threads": {"fewer multiply-adds": 12.0, "faster": 2.0}}}
+    text = page.read_text()
+    assert "<summary>64-torch-layers</summary>" in text and "<summary>check-torch: worst 4.0 %, median 3.0 %</summary>" in text
+
+
+def test_results_of_another_benchmark_are_left_alone(page):
+    write(page.parent.parent / "results/other.json", "stages", [{"ms": 12.5}])
+    assert write_page(page.parent.parent / "results", page) == ["growth"]
 
 
 def test_ratios_are_of_the_first_row():
