@@ -91,7 +91,7 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], across: str, for
         middles.append((begin + at) / 2)
         at += gap
     axes.set_ylim(at - gap / 2, -gap / 2)
-    axes.set_xlim(0, max(max(values.values()) for values in groups.values()) * 1.05)
+    axes.set_xlim(0, 1.05 * max(*(value for values in groups.values() for value in values.values()), line[1] if line else 0))
     ticks(axes)
     axes.set_yticks(middles, list(groups))
     axes.tick_params(axis="y", labelsize=12, colors=LIGHT["ink"])

@@ -217,7 +217,7 @@ def blocks(results: Path, folder: Path) -> dict[str, str]:
     read = {path.stem: read_json(path) for path in sorted(results.glob("*.json"))}
     for stem, result in read.items():
         if not isinstance(result, dict) or not {"benchmark", "machine", "rows"} <= result.keys():
-            raise UserError(f"{results / stem}.json holds no results of a benchmark (benchmark, machine, rows); take it away")
+            raise UserError(f"{results / stem}.json holds no results of a benchmark: no machine and rows; take it away")
     found: dict[str, list[str]] = {name: [] for name in (*SECTIONS, "gpu")}
     for stem, result in gathered(read).items():
         name = result["benchmark"]
