@@ -65,7 +65,8 @@ class Section:
 
 
 def step(section: Section) -> None:
-    """Rows: case ("FAMILY SIZE bBATCH, STEP"), version, `of plain`, `of peak` ("61 %")."""
+    """Rows: case ("FAMILY SIZE bBATCH, STEP"), version, `of plain`, `of peak` ("61 %"); `parts`, seconds by case, version
+    and part."""
     for size, rows in _by(section.rows, lambda row: row["case"].split()[1]).items():
         versions = [row for row in rows if row["version"] != "straightforward"]
         section.draw(f"{size}", f"Time of a step at {size}x{size}, of the straightforward version's", bars,
@@ -76,6 +77,11 @@ def step(section: Section) -> None:
                      _grouped(shares, "case", "version", lambda row: float(row["of peak"].rstrip(" %"))),
                      "useful multiply-adds, % of the machine's convolution peak in the same run", form="{:.0f}")
     section.hide("All figures", table(section.rows))
+    parts = section.result.get("parts") or {}
+    if parts:
+        rows = [{"case": case, "part": part, **{version: 1000 * own.get(part, 0.0) for version, own in found.items()}}
+                for case, found in parts.items() for part in dict.fromkeys(part for own in found.values() for part in own)]
+        section.hide("Where the time goes, milliseconds", table(rows))
 
 
 def search(section: Section) -> None:
