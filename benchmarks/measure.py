@@ -7,6 +7,7 @@ is compared is timed in turns (`in_turns`), and the peak is measured in the same
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import time
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from ugc.core.device import Device
 from ugc.core.files import write_text
 
+STATUS = Path("/proc/self/status")
 PEAK = (4, 64, 64, 256)  # N, channels in, channels out, side: as wide as what this field trains at 256x256
 
 
@@ -97,11 +99,28 @@ def _said(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has held so far: on a GPU in tensors there, else in all (resident memory)."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if STATUS.exists():  # getrusage's peak is inherited from the process that started this one
+        return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", STATUS.read_text())[0])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
 def write(path: Path | None, name: str, device: Device, rows: Sequence[Mapping[str, Any]], **also: Any) -> None:
     """Print the table, and keep it with its machine as JSON where a path is given."""
     about = machine(device)
     print(f"{name}: {about['device']}, torch {about['torch']}, commit {about['commit']}, {about['date']}")
     print(table(rows), flush=True)
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"benchmark": name, "machine": about, **also, "rows": list(rows)}, indent=1) + "\n")
+        keep(path, name, device, rows, **also)
+
+
+def keep(path: Path, name: str, device: Device, rows: Sequence[Mapping[str, Any]], **also: Any) -> None:
+    """The file of results, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"benchmark": name, "machine": machine(device), **also, "rows": list(rows)}, indent=1)
+    write_text(path, text + "\n")

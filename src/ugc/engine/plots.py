@@ -78,7 +78,7 @@ def pareto_svg(pareto: Row, chosen: Mapping[str, Row] | None = None, limit: floa
                       va="top", color=LIGHT["soft"], fontsize=11)
     axes.set_xlabel("macs_paper", labelpad=4)
     axes.set_ylabel("search score (lower is better)")
-    _ticks(axes)
+    ticks(axes)
     if axes.get_legend_handles_labels()[0]:
         figure.legend(*axes.get_legend_handles_labels(), loc="lower left", ncol=3, frameon=False, fontsize=11,
                       markerscale=1.5, labelcolor=LIGHT["ink"], handletextpad=0.3, columnspacing=1.4, borderaxespad=0)
@@ -103,9 +103,9 @@ def curves_svg(lines: Sequence[Line], name: str) -> str:
         axes.set_yscale("log")
     first, last = min(x[0] for _, x, _ in lines), max(x[-1] for _, x, _ in lines)
     axes.set_xlim(0 if first < 0.1 * last else first, last)
-    _ticks(axes, 4)
+    ticks(axes, 4)
     if labelled:
-        _label_ends(axes, ends)
+        label_ends(axes, ends)
     return _svg(figure, name)
 
 
@@ -119,12 +119,17 @@ def _name_chosen(axes: Any, marked: Mapping[str, Row]) -> None:
                       ha=across, va=up, color=LIGHT["ink"], fontsize=12, fontweight="bold", zorder=5)
 
 
-def _label_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Each line's name where the line ends, pushed apart where they would overlap."""
+def label_ends(axes: Any, ends: Sequence[tuple[str, float, str]], room: float = 0.095, longest: int = 11) -> None:
+    """Each line's name (label, y, colour) where the line ends, pushed apart where they would overlap.
+
+    Args:
+        room: how far, as a share of the height.
+        longest: characters of a name; more are cut.
+    """
     to_fraction = axes.transData + axes.transAxes.inverted()
     x_end = axes.get_xlim()[1]
     places = sorted((float(to_fraction.transform((x_end, y))[1]), label, colour) for label, y, colour in ends)
-    room, at = 0.095, -1.0
+    at = -1.0
     heights = []
     for fraction, _, _ in places:
         at = max(fraction, at + room)
@@ -134,7 +139,7 @@ def _label_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
         heights[i] = min(heights[i], ceiling)
         ceiling = heights[i] - room
     for (_, label, colour), height in zip(places, heights):
-        text = label if len(label) <= 11 else label[:10] + "…"
+        text = label if len(label) <= longest else label[:longest - 1] + "…"
         axes.annotate(text, (1, height), (5, 0), xycoords="axes fraction", textcoords="offset points", va="center",
                       color=colour, fontsize=11, annotation_clip=False)
 
@@ -167,7 +172,12 @@ def _figure(width: int, height: int, margins: tuple[int, int, int, int], backgro
 
     left, right, top, bottom = margins
     figure = Figure(figsize=(width / 72, height / 72), facecolor=LIGHT["paper"] if background else "none")
-    axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
+    return figure, panel(figure, (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
+
+
+def panel(figure: Any, place: tuple[float, float, float, float]) -> Any:
+    """Axes in the look of all figures at (left, bottom, width, height), in shares of the figure."""
+    axes = figure.add_axes(place)
     axes.set_facecolor("none")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -177,10 +187,10 @@ def _figure(width: int, height: int, margins: tuple[int, int, int, int], backgro
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set_color(LIGHT["soft"])
         label.set_fontsize(12)
-    return figure, axes
+    return axes
 
 
-def _ticks(axes: Any, count: int = 6) -> None:
+def ticks(axes: Any, count: int = 6) -> None:
     """Round numbers, few of them, as people write them (never in powers of ten)."""
     from matplotlib import ticker
 
