@@ -60,7 +60,7 @@ class Phase(ABC):
         """One step. Everything random comes from the clock."""
 
     def effort(self, clock: Clock) -> float:
-        """What is drawn in a step and makes it longer than others, in units of any kind; so that a few steps stand for all."""
+        """How much work the draws of this step make, in any unit, so that a few steps can be chosen that stand for all."""
         return 0.0
 
     @abstractmethod

@@ -69,8 +69,8 @@ def score(pairs: Iterable[tuple[Tensor, Tensor]], tools: Tools | None = None, ta
                     truths.append(tools.features(target))
     row = {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
     a, b = Features.join(answers), Features.join(truths) if targets is None else targets
-    of_sets = compared(a, b, given)
-    return Score(row | of_sets.row, of_sets.intervals, of_sets.half)
+    sets = compared(a, b, given)
+    return Score(row | sets.row, sets.intervals, sets.half)
 
 
 def compared(a: Features, b: Features, given: Mapping[str, Any] | None = None) -> Score:
