@@ -69,7 +69,7 @@ def pace_of(phase: Phase, stream: Stream, watch: Stopwatch, seed: int, seconds: 
         warm = [took(steps[0])]
         while len(warm) < WARM and sum(warm) < share / 4:
             warm.append(took(steps[len(warm)]))
-        count = min(most, len(steps), max(1, int(share / max(warm[-1], 1e-9))))
+        count = max(1, int(min(most, len(steps), share / max(warm[-1], 1e-9))))
         chosen = typical([phase.effort(Clock(seed, step)) for step in steps], count)
         return sum(took(steps[at]) for at in chosen) / count
 

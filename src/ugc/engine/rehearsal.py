@@ -43,21 +43,26 @@ GIB = 2**30
 
 def rehearse(run: Run, until: str | None = None) -> Iterator[str]:
     """Lines for `ugc run --dry-run`: the time of each stage up to and with `until`, and of all. Each as it is known."""
+    found: dict[str, float | None] = {}
+    for name, seconds, said in times(run, until):
+        found[name] = seconds
+        yield f"time     {name}: {said}"
+    unknown = [name for name, seconds in found.items() if seconds is None]
+    without = f", without {' and '.join(unknown)}" if unknown else ""
+    yield f"time     in all: about {spoken(sum(filter(None, found.values())))}{without}"
+
+
+def times(run: Run, until: str | None = None) -> Iterator[tuple[str, float | None, str]]:
+    """(stage, seconds that are left of it or None, words) of each stage up to and with `until`."""
     keep_freed_memory()
     names, show = run.wanted(until), Rehearsal(run)
-    found: dict[str, float | None] = {}
     with stand_ins():
         with processes.group(run.setting.device.device):
             for name in names:
                 if name != "test":
-                    found[name], said = show.stage(name)
-                    yield f"time     {name}: {said}"
-        if "test" in names and processes.lead():
-            found["test"], said = show.stage("test")
-            yield f"time     test: {said}"
-    unknown = [name for name, seconds in found.items() if seconds is None]
-    without = f", without {' and '.join(unknown)}" if unknown else ""
-    yield f"time     in all: about {spoken(sum(filter(None, found.values())))}{without}"
+                    yield name, *show.stage(name)
+        if "test" in names and processes.lead():  # as in a run
+            yield "test", *show.stage("test")
 
 
 class Rehearsal:
