@@ -1,4 +1,4 @@
-"""How near the times that `ugc run --dry-run` tells come to those that runs took. On the machine of the runs, while it is idle.
+"""How near the times that `ugc run --dry-run` tells come to those that runs took; on their machine, idle.
 
     python benchmarks/rehearse.py RUN [RUN ..] [--out FILE.json]
 """

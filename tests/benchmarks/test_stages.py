@@ -3,6 +3,7 @@
 import argparse
 
 import stages
+
 from ugc.engine.recipe import Recipe
 
 TINY = {"data": {"path": "nowhere", "size": 32}, "family": "pix2pix-resnet", "base": 8, "batch": 2, "budget": "8x",
