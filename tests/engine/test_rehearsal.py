@@ -1,17 +1,21 @@
 """The times that a dry run tells: their arithmetic on a clock that is told what to show, and every stage tried for real."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from ugc.cli.main import parser
+from ugc.cli.run import recipe_of
 from ugc.core.clock import Clock
 from ugc.core.encoding import LabelEncoding
 from ugc.core.errors import UserError
 from ugc.data.stream import Stream
 from ugc.engine import rehearsal
+from ugc.engine.examination import examination
 from ugc.engine.invented import fresh_phase, invented_data
 from ugc.engine.pace import Pace, Stopwatch, pace_of, typical
 from ugc.engine.pipeline import Run
@@ -21,6 +25,7 @@ from ugc.methods.selection import SelectionConfig, expected
 from ugc.models.generator import FAMILIES
 from ugc.nn.backbones import load_backbone, stand_ins
 from ugc.search.budget import Budget
+from ugc.search.region import just_below
 from ugc.search.teachers import teacher_regions
 
 CPU = torch.device("cpu")
@@ -86,13 +91,18 @@ def test_times_are_spoken(seconds, words):
 
 # ---- stages ----
 
+def at_most(cost, times):
+    """A budget of so many times what the smallest net costs."""
+    return Budget("macs_paper", times * cost(cost.space.smallest).macs_paper, "")
+
+
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_every_family_begins_every_stage(setting_of, family):
     setting = setting_of(family, in_channels=4, out_channels=3)
     encoding = LabelEncoding(classes=3, edges=True)
     method = METHODS["ugc"](METHODS["ugc"].Config(every=2), setting)
-    cost, original = (setting.cost_model(config) for config in (setting.config, setting.family.original(setting.config)))
-    chosen = expected(cost, Budget.parse("6x", original(original.space.largest)), SelectionConfig(), Clock(0))
+    cost = setting.cost_model(setting.config)
+    chosen = expected(cost, at_most(cost, 2.0), SelectionConfig(), Clock(0))
     stream = Stream(invented_data(encoding, 3, setting.size, setting.size, (3, 5, 2)), 2, CPU)
     batch = stream.batch(Clock(0))
     assert batch.source.shape == batch.unlabelled.shape == (2, 4, *setting.size) and batch.target.shape[1] == 3
@@ -105,40 +115,42 @@ def test_every_family_begins_every_stage(setting_of, family):
 def test_what_is_expected_of_a_search_is_where_it_looks(setting_of):
     setting = setting_of("pix2pix-resnet", base=16)
     cost = setting.cost_model(setting.config)
-    original = setting.cost_model(setting.family.original(setting.config))
-    budget = Budget.parse("12x", original(original.space.largest))
+    budget = at_most(cost, 3.0)
     chosen = expected(cost, budget, SelectionConfig(), Clock(0))
-    assert 0.9 * budget.limit <= cost(chosen.student).macs_paper <= budget.limit
-    regions = teacher_regions(cost.space, lambda a: float(cost(a).macs_paper), chosen.student)
-    assert chosen.deep in regions.deep and chosen.wide in regions.wide
+
+    def macs(arch):
+        return float(cost(arch).macs_paper)
+
+    window = just_below(cost.space, macs, budget.limit, Clock(0).rng("window/student"))
+    assert window.low > 0 and chosen.student in window
+    regions = teacher_regions(cost.space, macs, chosen.student)
+    assert chosen.deep in regions.deep.widened(Clock(0).rng("window/deep"))
+    assert chosen.wide in regions.wide.widened(Clock(0).rng("window/wide"))
     assert set(expected(cost, budget, SelectionConfig(), Clock(0), teachers=False).archs) == {"student"}
     asked = SelectionConfig(student=cost.space.smallest.text)
     assert expected(cost, budget, asked, Clock(0)).student == cost.space.smallest
 
 
-def run_of(ugc_command, *words):
+def run_of(words, *more):
     """The run that a command describes, not begun."""
-    from pathlib import Path
-
-    from ugc.cli.main import parser
-    from ugc.cli.run import recipe_of
-
-    options = parser().parse_args([str(word) for word in ("run", *ugc_command, *words)])
+    options = parser().parse_args([str(word) for word in ("run", *words, *more)])
     return Run(recipe_of(options), Path(options.out), Path(options.source) if options.source else None)
 
 
 @pytest.fixture
 def command(ugc_home, tiny_data, tiny):
-    return (tiny_data, *tiny, "--set", "generator.blocks=1", "--set", "options.every=2")
+    return (tiny_data, *tiny, "--set", "options.every=2")
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """One step of each kind."""
+    """One step of each kind, and no test stage, whose Frechet distances take seconds."""
     monkeypatch.setattr(rehearsal, "pace_of", lambda *args: pace_of(*args, seconds=0.0))
+    monkeypatch.setattr(rehearsal, "examination", lambda run, nets, watch: (5.0, " ".join(sorted(nets))))
 
 
-def test_a_run_that_has_not_begun(command, tmp_path, quick):
+def test_a_run_that_has_not_begun(command, tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(rehearsal, "examination", examination)
     lines = list(rehearse(run_of(command, "--out", tmp_path / "run")))
     assert [line.split(":")[0] for line in lines] == [f"time     {name}" for name in (
         "original", "supernet", "search", "distill", "test", "in all")]
@@ -156,11 +168,13 @@ def test_stages_of_other_methods(command, tmp_path, quick, words, stages):
 
 
 def test_from_a_saved_net(ugc_home, tiny_data, tiny, tiny_run, tmp_path, quick):
-    run = run_of((tiny_data, *tiny), "--method", "from-teacher", "--original", tiny_run / "smallest", "--budget", "1.2x",
-                 "--out", tmp_path / "run")
+    """The original is tested, too; there are no teachers."""
+    run = run_of((tiny_data, *tiny), "--method", "from-teacher", "--original", tiny_run / "original", "--out", tmp_path / "run")
     found = {name: (seconds, said) for name, seconds, said in times(run)}
     assert list(found) == ["supernet", "search", "distill", "test"] and all(s > 0 for s, _ in found.values())
-    assert "3 nets" in found["test"][1]
+    assert "(largest original student)" in found["test"][1]
+    seconds, said = examination(run, {role: lambda: run.given.net for role in ("original", "student")}, Stopwatch(CPU))
+    assert seconds > 0 and said == "4 pictures, 2 nets"
 
 
 def test_what_is_done_takes_no_time(command, tiny, tiny_data, tiny_run, tmp_path, quick):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,9 +56,8 @@ def examination(run: Job, nets: Mapping[str, Callable[[], Generator]], watch: St
     for role, make in nets.items():
         net = make().init(torch.Generator().manual_seed(0)).eval()
         one = torch.zeros(net.source_shape(size))
-        alone[role] = each(lambda net=net, one=one: _answer(net, one), 1)  # type: ignore[misc]
-        net = net.to(device)
-        answers[role] = each(lambda net=net: rounded(_answer(net, source), data.depth))  # type: ignore[misc]
+        alone[role] = each(partial(_answer, net, one, data.depth), 1)
+        answers[role] = each(partial(_answer, net.to(device), source, data.depth))
     copies = encoding.view(source).shape[1] == target.shape[1]
 
     def scored(roles: Collection[str], truth: float) -> float:
@@ -76,14 +77,13 @@ def examination(run: Job, nets: Mapping[str, Callable[[], Generator]], watch: St
     jury, _ = jury_for(stand, data, device)
     if jury:
         few = min(some, JUDGED)
-        judge = jury
-        seconds += count * (len(nets) + copies + 1) * each(lambda: judge.judged(target[:few], 0), few)
+        seconds += count * (len(nets) + copies + 1) * each(partial(jury.judged, target[:few], 0), few)
     return seconds, f"{count:,} pictures, {len(nets)} nets"
 
 
 @torch.no_grad()
-def _answer(net: Generator, source: Tensor) -> Tensor:
-    return at_any_size(net, source)
+def _answer(net: Generator, source: Tensor, depth: Any) -> Tensor:
+    return rounded(at_any_size(net, source), depth)
 
 
 def _features(tools: Tools, count: int, seed: int) -> Features:

@@ -1,6 +1,7 @@
 """About how long a run will take on this machine: every stage that is not done, tried with noise for some seconds.
 
-Nothing is written to the run folder, no picture is read, and nothing is downloaded.
+Nothing is written to the run folder, no picture is read, and nothing is downloaded. What decoding the pictures takes when
+data are used for the first time is not in it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def rehearse(run: Run, until: str | None = None) -> Iterator[str]:
         yield f"time     {name}: {said}"
     unknown = [name for name, seconds in found.items() if seconds is None]
     without = f", without {' and '.join(unknown)}" if unknown else ""
-    yield f"time     in all: about {spoken(sum(filter(None, found.values())))}{without}"
+    seconds = sum(filter(None, found.values()))
+    yield f"time     in all: {f'about {spoken(seconds)}' if seconds else 'nothing is left'}{without}"
 
 
 def times(run: Run, until: str | None = None) -> Iterator[tuple[str, float | None, str]]:
@@ -80,7 +82,9 @@ class Rehearsal:
 
     def note(self, nets: Mapping[str, Generator]) -> None:
         """Remember how nets are made that the test will need."""
-        self.nets |= {role: partial(type(net), net.config) for role, net in nets.items() if role in NETS}
+        for role, net in nets.items():
+            if role in NETS:
+                self.nets[role] = partial(type(net), net.baked().config)
 
     @cached_property
     def stream(self) -> Stream:
