@@ -59,7 +59,7 @@ def test_typical_draws_stand_for_all():
     for count in (1, 2, 5, 16):
         chosen = typical(efforts, count)
         assert len(set(chosen)) == count
-        assert efforts[chosen].mean() == pytest.approx(efforts.mean(), rel=0.12)
+        assert efforts[chosen].mean() == pytest.approx(efforts.mean(), rel=0.2)
 
 
 def test_a_pace_is_the_mean_of_each_kind_of_step():
@@ -169,7 +169,8 @@ def test_stages_of_other_methods(command, tmp_path, quick, words, stages):
 
 def test_from_a_saved_net(ugc_home, tiny_data, tiny, tiny_run, tmp_path, quick):
     """The original is tested, too; there are no teachers."""
-    run = run_of((tiny_data, *tiny), "--method", "from-teacher", "--original", tiny_run / "original", "--out", tmp_path / "run")
+    run = run_of((tiny_data, *tiny), "--method", "from-teacher", "--original", tiny_run / "original",
+                 "--out", tmp_path / "run")
     found = {name: (seconds, said) for name, seconds, said in times(run)}
     assert list(found) == ["supernet", "search", "distill", "test"] and all(s > 0 for s, _ in found.values())
     assert "(largest original student)" in found["test"][1]
