@@ -13,6 +13,7 @@ from ugc.cli.run import recipe_of
 from ugc.core.clock import Clock
 from ugc.core.encoding import LabelEncoding
 from ugc.core.errors import UserError
+from ugc.core.files import read_json
 from ugc.data.stream import Stream
 from ugc.engine import rehearsal
 from ugc.engine.examination import examination
@@ -21,7 +22,7 @@ from ugc.engine.pace import Pace, Stopwatch, pace_of, typical
 from ugc.engine.pipeline import Run
 from ugc.engine.rehearsal import Rehearsal, rehearse, spoken, times
 from ugc.methods.method import METHODS
-from ugc.methods.selection import SelectionConfig, expected
+from ugc.methods.selection import SelectionConfig, computed, expected
 from ugc.models.generator import FAMILIES
 from ugc.nn.backbones import load_backbone, stand_ins
 from ugc.search.budget import Budget
@@ -216,6 +217,13 @@ def test_a_search_is_its_nets(command, tmp_path):
     nets = 3 * (4 + 1 * (4 - 2)) + len(run.cost.space.ladder()) + 5
     assert f"about {nets:,} nets" in said
     assert seconds == pytest.approx(2 + nets * (2 + 2 / 8))  # looks at the reference, scores, draws
+
+
+def test_a_search_computes_about_as_many_scores_as_are_counted(command, tiny_run, tmp_path):
+    run = run_of(command, "--out", tmp_path / "run")
+    counted = sum(computed(run.recipe.search, len(run.cost.space.ladder())).values())
+    scored = read_json(tiny_run / "stages/search/done.json")["scored"]
+    assert counted / 2 <= scored <= counted
 
 
 def test_lack_of_memory_is_said_and_the_rest_goes_on(command, tmp_path, monkeypatch, quick):

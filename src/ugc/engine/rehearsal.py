@@ -142,10 +142,11 @@ class Rehearsal:
         v = min(config.validation, len(run.split.validation))
         some = some_of(v, CHUNK, s.size)
         train = min(config.recalibrate, len(run.split.labelled) + len(run.split.unlabelled))
-        supernet, scores = s.generator(s.config, "supernet"), list[SupernetScore]()
-        begins = v / some * self.watch(lambda: scores.append(SupernetScore(
-            supernet, self.stream.validation()[:some], self.stream.calibration(max(1, train * some // v)), s.l_od(),
-            config.score, s.device, self.given() if run.method.imitates else None)))
+        supernet, scores, l_od = s.generator(s.config, "supernet"), list[SupernetScore](), s.l_od()
+        sources, calibration = self.stream.validation()[:some], self.stream.calibration(max(1, train * some // v))
+        reference = self.given() if run.method.imitates else None
+        begins = v / some * self.watch(lambda: scores.append(
+            SupernetScore(supernet, sources, calibration, l_od, config.score, s.device, reference)))
 
         def macs(arch: Arch) -> float:
             return float(cost(arch).macs_paper)
