@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ugc.core.device import Device
+from ugc.core.device import Device, ready
 from ugc.core.files import write_text
 
 STATUS = Path("/proc/self/status")
@@ -33,12 +33,6 @@ def machine(device: Device) -> dict[str, Any]:
                             capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
     return {"device": device.text, "torch": torch.__version__, "commit": commit or "unknown",
             "date": date.today().isoformat()}
-
-
-def ready(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def timed(call: Callable[[], Any], device: torch.device) -> float:

@@ -1,4 +1,4 @@
-"""What a step of each training stage costs, on random pictures at a recipe's sizes: seconds, multiply-adds, and the bytes of
+"""What a step of each training stage costs, on noise at a recipe's sizes: seconds, multiply-adds, and the bytes of
 gradients that several processes exchange; and the minutes that the recipe's steps take. Run it on an idle machine.
 
     python benchmarks/stages.py sans2serif-demo --set base=16
@@ -9,7 +9,7 @@ gradients that several processes exchange; and the minutes that the recipe's ste
 from __future__ import annotations
 
 import argparse
-import time
+import math
 from collections.abc import Iterable
 
 import torch
@@ -18,24 +18,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import keep_freed_memory
-from ugc.data.stream import Batch
+from ugc.core.encoding import Encoding
+from ugc.data.stream import Batch, Stream
+from ugc.engine.invented import FEW, fresh_phase, invented_data
+from ugc.engine.pace import Stopwatch, pace_of
 from ugc.engine.recipe import Recipe
-from ugc.methods.method import Phase, Selection, Setting
-from ugc.methods.original import Gan
+from ugc.methods.method import Phase, Setting
+from ugc.methods.selection import expected
 from ugc.methods.ugc import Ugc, UgcConfig
-from ugc.methods.uniform import uniform_selection
 from ugc.recipes.table import parsed
 from ugc.search.budget import Budget
-
-
-def seconds(phase: Phase, batch: Batch, steps: int) -> float:
-    """Mean of a step; steps of a stage may differ (`options.every`)."""
-    for step in range(4):
-        phase.step(batch, Clock(0, step))
-    start = time.perf_counter()
-    for step in range(4, 4 + steps):
-        phase.step(batch, Clock(0, step))
-    return (time.perf_counter() - start) / steps
 
 
 def counted(phase: Phase, batch: Batch) -> tuple[float, int]:
@@ -62,7 +54,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--channels", default="1:1", help="of source and target")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=20, help="that are timed, of each kind; 0: none")
     options = parser.parse_args()
     recipe = parsed(options.recipe).with_settings(options.set).resolved()
     source, target = map(int, options.channels.split(":"))
@@ -73,23 +65,22 @@ def main() -> None:
 
 
 def measure(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> None:
-    generator, mine = Clock(0).torch("pictures"), processes.share(recipe.batch)
-    source, target = setting.config.in_channels, setting.config.out_channels
-    pictures = [torch.rand(recipe.batch, channels, *recipe.data.size, generator=generator) * 2 - 1
-                for channels in (source, target, source)]
-    batch = Batch(*(part[mine].to(setting.device.device) for part in pictures))
+    load, encoding = recipe.data.load or recipe.data.size, Encoding(channels=setting.config.in_channels)
+    data = invented_data(encoding, setting.config.out_channels, load, recipe.data.size, (FEW, FEW, FEW))
+    stream, watch = Stream(data, recipe.batch, setting.device.device), Stopwatch(setting.device.device)
     method = Ugc(UgcConfig.parse(recipe.options, "options"), setting)
     cost = setting.cost_model(setting.config)
     original = setting.cost_model(setting.family.original(setting.config))
-    selection: Selection = uniform_selection(cost, Budget.parse(recipe.budget, original(original.space.largest)))
-    supernet = method.phase("supernet", {})
-    left = {"selection": selection, "supernet": supernet.players["G"].net, "D": supernet.players["D"].net.state_dict()}
-    phases = {"original": Gan(setting), "supernet": supernet, "distill": method.phase("distill", left)}
+    budget = Budget.parse(recipe.budget, original(original.space.largest))
+    selection = method.select_by_rule(budget) or expected(cost, budget, recipe.search, Clock(recipe.seed))
     if processes.lead():
         print(f"{setting.device.text}; {processes.size()} process(es), batch {recipe.batch} in all")
-    for name, phase in phases.items():
-        macs, exchanged = counted(phase, batch)
-        took = seconds(phase, batch, options.steps) if options.steps else float("nan")
+    for name in dict.fromkeys(("original", *method.stages(method.config))):
+        if name == "search":
+            continue
+        phase = fresh_phase(method, name, selection)
+        macs, exchanged = counted(phase, stream.batch(Clock(0)))
+        took = pace_of(phase, stream, watch, recipe.seed, math.inf, options.steps).mean if options.steps else math.nan
         if processes.lead():
             print(f"{name:10} {1000 * took:8.1f} ms a step   {macs / 1e9:10.3f} GMACs a process   "
                   f"{exchanged / 1e6:8.1f} MB of gradients   "

@@ -203,9 +203,11 @@ def ugc_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def ugc(ugc_home: Path) -> Callable[..., Told]:
-    """ugc("run", folder, ..) -> what it told; the cache is the session's."""
-    return run_ugc
+def ugc(ugc_home: Path) -> Iterator[Callable[..., Told]]:
+    """ugc("run", folder, ..) -> what it told; the cache is the session's. Dry runs tell no times, which takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ugc.engine.rehearsal.rehearse", lambda run, until: iter(()))
+        yield run_ugc
 
 
 @pytest.fixture(scope="session")

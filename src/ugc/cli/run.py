@@ -37,7 +37,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"))
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="any field of the recipe")
     parser.add_argument("--until", metavar="STAGE", help="stop after original, supernet, search, distill or test")
-    parser.add_argument("--dry-run", action="store_true", help="print stages, sizes, budget and memory, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="print stages, sizes, budget, memory and time, and stop")
 
 
 def execute(options: argparse.Namespace) -> None:
@@ -52,11 +52,15 @@ def execute(options: argparse.Namespace) -> None:
 def work(options: argparse.Namespace) -> None:
     from ugc.engine.pipeline import Run
     from ugc.engine.plan import plan
+    from ugc.engine.rehearsal import rehearse
 
     job = Run(recipe_of(options), Path(options.out), Path(options.source) if options.source else None)
     if options.dry_run:
         if lead():
-            print("\n".join(plan(job)))
+            print("\n".join(plan(job)), flush=True)
+        for line in rehearse(job, options.until):
+            if lead():
+                print(line, flush=True)
         return
     job.go(options.until)
 

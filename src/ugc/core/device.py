@@ -50,15 +50,28 @@ def exact(device: torch.device) -> AbstractContextManager[object]:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that are free for data on the device (on the host: half of what is available)."""
+    return available_memory(device) // (1 if device.type == "cuda" else 2)
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that nobody uses, on the device or on the host; 4 GiB where the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024 // 2
+                return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return 2 << 30
+    return 4 << 30
+
+
+def ready(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def keep_freed_memory() -> bool:

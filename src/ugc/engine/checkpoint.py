@@ -53,6 +53,11 @@ class Checkpoints:
             say(f"{path}: damaged; {'the stage starts again' if last else 'the checkpoint before it is used'}")
         return None
 
+    @property
+    def step(self) -> int:
+        """How many steps the newest one knows of, sound or not; 0 where there is none."""
+        return next(iter(self._steps()), 0)
+
     def clear(self) -> None:
         """Remove all: the stage is done."""
         self._drop(set())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ugc.core import processes, rank
+from ugc.core.clock import Clock
 from ugc.core.errors import UserError
 from ugc.core.files import digest, read_json, sweep, write_json
 from ugc.core.log import say
@@ -16,10 +17,11 @@ from ugc.data.labels import Split, changed, split, write_split
 from ugc.data.stream import Sources, Stream, train_data
 from ugc.engine.environment import environment
 from ugc.engine.given import open_original
-from ugc.engine.inherit import check_source, take_over
+from ugc.engine.inherit import STAGES, check_source, take_over
 from ugc.engine.recipe import FORMAT, Recipe, flat, read_recipe
 from ugc.export.saved import load_net, save_net
-from ugc.methods.method import METHODS, Method, Setting
+from ugc.methods.method import METHODS, Method, Selection, Setting
+from ugc.methods.selection import expected
 from ugc.models.generator import Generator
 from ugc.nn.cost import Cost, total, trace
 from ugc.search.budget import Budget, short
@@ -82,6 +84,38 @@ class Job:
 
     def stage(self, name: str) -> Path:
         return self.folder / "stages" / name
+
+    def done(self, name: str) -> bool:
+        """Whether a stage has ended, here or in the run that is about to be taken over."""
+        return (self.behind / "stages" / name / "done.json").exists() and (self.behind == self.folder or name in STAGES)
+
+    @property
+    def behind(self) -> Path:
+        """The folder with what is done: the run's own or, before it begins, that of the run that is taken over."""
+        return self.source if self.source and not (self.folder / "recipe.json").exists() else self.folder
+
+    def searched(self) -> Selection:
+        """What the search chose.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        path, space = self.stage("search") / "choice.json", self.cost.space
+        try:
+            choice = read_json(path)
+            roles = [role for role in ("student", "deep", "wide") if role in choice]
+            return Selection(**{role: space.parse(choice[role]["arch"]) for role in roles})
+        except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} names no nets ({error}); remove done.json beside it, to search again") from None
+
+    @cached_property
+    def expected(self) -> Selection:
+        """The nets of stage 2 as far as they are known: chosen, fixed by rule, or drawn from where the search will look."""
+        if by_rule := self.method.select_by_rule(self.budget):
+            return by_rule
+        if self.done("search"):
+            return self.searched()
+        return expected(self.cost, self.budget, self.recipe.search, Clock(self.recipe.seed), self.method.teachers)
 
     def begin(self) -> None:
         """Write what the run is, once; take over from another run where asked."""

@@ -52,7 +52,7 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
         watch.flat = saved["flat"]
         say(f"{title}: goes on at step {step} of {steps}")
     log, began, saved_at = JsonLog(folder / "log.jsonl", step), time.monotonic(), time.monotonic()
-    show = {math.ceil(steps * (i + 1) / grids) for i in range(grids)}
+    show = shown(steps, grids)
 
     def save(step: int) -> None:
         if processes.lead():
@@ -100,6 +100,11 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
             raise Stopped from None
     seconds = spent + time.monotonic() - began
     return {"steps": steps, "seconds": round(seconds, 1), "warnings": watch.warnings, "rows": rows}
+
+
+def shown(steps: int, grids: int) -> set[int]:
+    """After which steps a sample grid is made."""
+    return {math.ceil(steps * (i + 1) / grids) for i in range(grids)}
 
 
 class Stopped(KeyboardInterrupt):

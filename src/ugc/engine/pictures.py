@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures in one PNG."""
+"""Contact sheets: rows of pictures in one PNG; the sample grids of a training stage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ugc.core.images import from_unit, to_channels
 from ugc.data.pictures import write_picture
+from ugc.data.stream import Stream
+from ugc.methods.method import Phase
+from ugc.nn.shrink import recalibrate
 
 GAP = 4
 
@@ -29,6 +32,25 @@ def sheet(rows: Sequence[Tensor], path: Path) -> None:
 def spread(pictures: Tensor) -> float:
     """How far pictures [N, C, H, W] differ from each other: the standard deviation over them, averaged over pixels."""
     return float(pictures.float().std(0).mean()) if len(pictures) > 1 else 0.0
+
+
+def sample_grid(phase: Phase, path: Path, stream: Stream) -> dict[str, float]:
+    """What a phase's nets make of eight held-out sources: the sources, then one row a net.
+
+    Returns:
+        net -> how far its pictures differ from each other, in the sources' own differences; 0: all are the same.
+        1 where the sources do not differ, such as a single one.
+    """
+    sources = stream.validation()[:8].all()
+    rows, spreads = [stream.data.encoding.view(sources).cpu()], dict[str, float]()
+    for role, net in phase.nets().items():
+        if role != "supernet":
+            copy = type(net)(net.config).to(sources.device)
+            copy.load_state_dict(net.state_dict())
+            rows.append(in_batches(recalibrate(copy, stream.calibration(64).split(16)), sources))
+            spreads[role] = spread(rows[-1]) / spread(rows[0]) if spread(rows[0]) else 1.0
+    sheet(rows, path)
+    return spreads
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.job import Job
 from ugc.engine.loop import Stopped, train
 from ugc.engine.miou import jury_for
-from ugc.engine.pictures import in_batches, sheet, spread
+from ugc.engine.pictures import sample_grid
 from ugc.engine.plots import pareto_plot
+from ugc.engine.record import NETS
 from ugc.engine.report import write_report
 from ugc.engine.stop import alone
 from ugc.export.saved import load_tensors, save_tensors
@@ -48,10 +50,7 @@ class Run(Job):
     def go(self, until: str | None = None) -> None:
         """Run every stage that is not done, up to and with `until`."""
         keep_freed_memory()
-        names = list(self.stages)
-        if until is not None and until not in names:
-            raise UserError(f"--until {until!r}: this run has no such stage: {near(until, names)}")
-        names = names[: names.index(until) + 1 if until else None]
+        names = self.wanted(until)
         try:
             with alone(self.folder) if processes.lead() else nullcontext():
                 with processes.group(self.setting.device.device):
@@ -68,10 +67,21 @@ class Run(Job):
             raise
         say(f"report: {self.folder / 'report.html'}")
 
+    def wanted(self, until: str | None) -> list[str]:
+        """The stages up to and with `until`, done or not.
+
+        Raises:
+            UserError: the run has no such stage.
+        """
+        names = list(self.stages)
+        if until is not None and until not in names:
+            raise UserError(f"--until {until!r}: this run has no such stage: {near(until, names)}")
+        return names[: names.index(until) + 1 if until else None]
+
     def work(self, names: Sequence[str]) -> None:
         """Run those of these stages that are not done."""
         for name in names:
-            done = (self.stage(name) / "done.json").exists()
+            done = self.done(name)
             processes.wait()  # all have looked
             if done:
                 say(f"{name}: done")
@@ -100,7 +110,7 @@ class Run(Job):
         folder = self.stage(name)
         done = train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
               schedule=self.recipe.optimiser.schedule, log_every=self.recipe.log_every, grids=self.recipe.grids,
-              grid=self.grid)
+              grid=partial(sample_grid, stream=self.stream))
         if processes.lead():
             self.keep(phase, folder, done)
 
@@ -126,24 +136,6 @@ class Run(Job):
             left["supernet"] = self.net("supernet")
             left |= {path.stem: load_tensors(path) for path in sorted(self.stage("supernet").glob("*.safetensors"))}
         return left
-
-    def grid(self, phase: Phase, path: Path) -> dict[str, float]:
-        """What the nets make of eight held-out sources: the sources, then one row a net.
-
-        Returns:
-            net -> how far its pictures differ from each other, in the sources' own differences; 0: all are the same.
-            1 where the sources do not differ, such as a single one.
-        """
-        sources = self.stream.validation()[:8].all()
-        rows, spreads = [self.dataset.encoding.view(sources).cpu()], dict[str, float]()
-        for role, net in phase.nets().items():
-            if role != "supernet":
-                copy = type(net)(net.config).to(sources.device)
-                copy.load_state_dict(net.state_dict())
-                rows.append(in_batches(recalibrate(copy, self.stream.calibration(64).split(16)), sources))
-                spreads[role] = spread(rows[-1]) / spread(rows[0]) if spread(rows[0]) else 1.0
-        sheet(rows, path)
-        return spreads
 
     # ---- search ----
 
@@ -184,20 +176,13 @@ class Run(Job):
             if processes.lead():
                 self.write_choice(by_rule, (), {})
             return by_rule
-        path, space = self.stage("search") / "choice.json", self.cost.space
-        try:
-            choice = read_json(path)
-            roles = [role for role in ("student", "deep", "wide") if role in choice]
-            return Selection(**{role: space.parse(choice[role]["arch"]) for role in roles})
-        except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} names no nets ({error}); remove done.json beside it, to search again") from None
+        return self.searched()
 
     # ---- test ----
 
     def test(self) -> None:
         """Read the test split, once; write `metrics.json` and sample pictures."""
-        roles = ("original", "student", "deep_teacher", "wide_teacher", "largest")
-        folders = {role: self.folder / role for role in roles if (self.folder / role / "config.json").exists()}
+        folders = {role: self.folder / role for role in NETS if (self.folder / role / "config.json").exists()}
         began = time.monotonic()
         data = test_data(self.dataset, self.recipe.data)
         device = self.setting.device.device

@@ -15,7 +15,6 @@ from ugc.nn.arch import Arch
 from ugc.nn.backbones import BACKBONES
 from ugc.nn.cost import Cost
 from ugc.search.budget import short
-from ugc.search.teachers import teacher_regions
 
 if TYPE_CHECKING:
     from ugc.engine.job import Job
@@ -78,16 +77,11 @@ def reckoned(run: Job, stage: str) -> float:
         first = stage == "original"
         weights, kept = generator(s.family.original(s.config)) if first else member(space.largest)
         return PROCESS + weights + learns + BESIDE * (kept + max(judged, 0.0 if first else look))
-    budget = run.budget
-    student = max((a for a in space.ladder() if budget.holds(run.cost(a))), key=lambda a: run.cost(a).macs,
-                  default=space.smallest)
-    weights, kept = member(student)
+    weights, kept = member(run.expected.student)
     pupil = 2 * (kept + look)  # on A's sources and on U's
-    if not run.method.teachers:
-        return PROCESS + weights + BESIDE * pupil
-    target = teacher_regions(space, lambda a: float(run.cost(a).macs_paper), student).target
-    teacher = member(min(space.ladder(), key=lambda a: abs(run.cost(a).macs_paper - target)))
-    return PROCESS + weights + 2 * (teacher[0] + learns) + BESIDE * max(2 * teacher[1] + judged, pupil)
+    teachers = [member(arch) for role, arch in run.expected.archs.items() if role != "student"]
+    learnt = sum(own + learns for own, _ in teachers)
+    return PROCESS + weights + learnt + BESIDE * max(sum(more for _, more in teachers) + judged, pupil)
 
 
 def kept_bytes(net: torch.nn.Module, *given: Tensor) -> float:

@@ -24,6 +24,7 @@ from ugc.data.stream import Batch
 from ugc.losses.distillation import Look
 from ugc.methods.method import METHODS, Losses, Method, Phase, Selection, Setting
 from ugc.models.generator import Generator, shrink
+from ugc.nn.arch import Arch
 from ugc.search.region import spread
 
 
@@ -63,7 +64,7 @@ class Supernet(Imitation):
         """One update of the shared weights by all three. G_r is drawn as in `ugc`: a cost first, then a net near it."""
         x, taught = self.lesson(batch)
         losses, space = Losses(), self.space
-        r = spread(space, lambda a: float(self.cost(a).macs_paper), clock.rng("arch"))
+        r = self.draw(clock)
 
         def sandwich() -> Iterator[Tensor]:  # one graph alive at a time
             for name, k in (("l", space.largest), ("r", r), ("s", space.smallest)):
@@ -72,6 +73,13 @@ class Supernet(Imitation):
 
         self.G.learn(sandwich())
         return losses
+
+    def draw(self, clock: Clock) -> Arch:
+        """The architecture of G_r at this step."""
+        return spread(self.space, lambda a: float(self.cost(a).macs_paper), clock.rng("arch"))
+
+    def effort(self, clock: Clock) -> float:
+        return float(self.cost(self.draw(clock)).macs_paper)
 
     def about(self) -> dict[str, dict[str, Any]]:
         return {**super().about(), **self.began}

@@ -47,13 +47,21 @@ class Losses(dict[str, Tensor]):
 
 
 class Phase(ABC):
-    """A training stage: players, and the step that moves them."""
+    """A training stage: players, and the step that moves them.
+
+    every: one step in so many, the first among them, is of another kind than the rest.
+    """
 
     players: dict[str, Player[Any]]
+    every: int = 1
 
     @abstractmethod
     def step(self, batch: Batch, clock: Clock) -> Losses:
         """One step. Everything random comes from the clock."""
+
+    def effort(self, clock: Clock) -> float:
+        """How much work the draws of this step make, in any unit, so that a few steps can be chosen that stand for all."""
+        return 0.0
 
     @abstractmethod
     def nets(self) -> dict[str, Generator]:

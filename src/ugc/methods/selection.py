@@ -28,13 +28,14 @@ from ugc.data.stream import Sources
 from ugc.losses.distillation import Look, OutputDistillation, summed
 from ugc.losses.reconstruction import l1
 from ugc.methods.method import Selection
+from ugc.methods.uniform import uniform_selection
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
 from ugc.nn.shrink import recalibrate
 from ugc.search.budget import Budget, short
 from ugc.search.evolution import SearchConfig, evolve
-from ugc.search.region import Region, just_below, spread
+from ugc.search.region import TRIES, Region, just_below, spread
 from ugc.search.teachers import teacher_regions
 
 CHUNK = 16  # images a forward pass
@@ -164,6 +165,34 @@ def planned(config: SelectionConfig, ladder: int, teachers: bool = True) -> int:
     """About how many scores `select` asks for."""
     each = config.population * (config.generations + 1)
     return (3 if teachers else 1) * each + ladder + config.random
+
+
+def computed(config: SelectionConfig, ladder: int, teachers: bool = True) -> dict[str, int]:
+    """About how many of these are computed, by role: those of a generation's survivors are known."""
+    each = config.population + config.generations * max(config.population - config.survivors, 0)
+    roles = {"student": 1 if config.student else each, **({"deep": each, "wide": each} if teachers else {})}
+    return {**roles, "ladder": ladder, "random": config.random}
+
+
+def expected(cost: CostModel, budget: Budget, config: SelectionConfig, clock: Clock, teachers: bool = True) -> Selection:
+    """What `select` may choose, before there is a supernet: nets drawn from where it looks.
+
+    Where none is met, that of `uniform_selection`.
+    """
+    space, rule = cost.space, uniform_selection(cost, budget)
+    student = space.parse(config.student) if config.student else _met(just_below(
+        space, lambda a: budget.of(cost(a)), budget.limit, clock.rng("window/student")), clock, "student") or rule.student
+    if not teachers:
+        return Selection(student)
+    regions = teacher_regions(space, lambda a: float(cost(a).macs_paper), student)
+    return Selection(student, _met(regions.deep.widened(clock.rng("window/deep")), clock, "deep") or rule.deep,
+                     _met(regions.wide.widened(clock.rng("window/wide")), clock, "wide") or rule.wide)
+
+
+def _met(region: Region, clock: Clock, role: str) -> Arch | None:
+    """The first net that is met in a region, as in a search's first generation."""
+    rng = clock.rng(role)
+    return next((arch for _ in range(TRIES) if (arch := region.draw(rng)) is not None), None)
 
 
 def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Clock, teachers: bool = True

@@ -102,6 +102,9 @@ class Supernet(Phase):
             return self.space.sample(rng)
         return spread(self.space, lambda a: float(self.cost(a).macs_paper), rng)
 
+    def effort(self, clock: Clock) -> float:
+        return float(self.cost(self.draw(clock)).macs_paper)
+
     def nets(self) -> dict[str, Generator]:
         """The supernet; its largest and smallest members are static copies."""
         G = self.G.net
@@ -120,7 +123,7 @@ class Distill(Phase):
 
     def __init__(self, config: UgcConfig, setting: Setting, student: Generator, teachers: Mapping[str, Generator],
                  discriminators: Mapping[str, Discriminator]) -> None:
-        self.config = config
+        self.config, self.every = config, config.every
         self.student = setting.player(student)
         self.T = {k: setting.player(teachers[k], "generator") for k in TEACHERS}
         self.D = {name: setting.player(net, "discriminator") for name, net in discriminators.items()}

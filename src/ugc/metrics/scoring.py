@@ -69,8 +69,14 @@ def score(pairs: Iterable[tuple[Tensor, Tensor]], tools: Tools | None = None, ta
                     truths.append(tools.features(target))
     row = {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
     a, b = Features.join(answers), Features.join(truths) if targets is None else targets
+    sets = compared(a, b, given)
+    return Score(row | sets.row, sets.intervals, sets.half)
+
+
+def compared(a: Features, b: Features, given: Mapping[str, Any] | None = None) -> Score:
+    """What the features of answers say beside those of their targets, in the same order."""
     one, other = halves(len(a))
-    return Score(row | distances(a, b) | to_given(a, given or {}), intervals(a, b, paired=True), distances(a[one], b[other]))
+    return Score(distances(a, b) | to_given(a, given or {}), intervals(a, b, paired=True), distances(a[one], b[other]))
 
 
 def _each(prediction: Tensor, target: Tensor, tools: Tools) -> Iterable[tuple[str, Tensor]]:

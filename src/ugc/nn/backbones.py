@@ -7,7 +7,9 @@ since the scale of a feature or Gram loss is a property of the network that make
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -80,18 +82,33 @@ class Backbone(nn.Module):
 
 
 BACKBONES: Registry[type[Backbone]] = Registry("backbone", "ugc.nn")
+_STAND_INS: ContextVar[bool] = ContextVar("stand_ins", default=False)
+
+
+@contextmanager
+def stand_ins() -> Iterator[None]:
+    """While it is open, a backbone whose file is not on this machine has random weights: for timing, where only its shape
+    counts and nothing is to be downloaded."""
+    token = _STAND_INS.set(True)
+    try:
+        yield
+    finally:
+        _STAND_INS.reset(token)
 
 
 def load_backbone(name: str = "auto", device: torch.device | str = "cpu") -> Backbone:
     """A backbone with pretrained weights, on a device.
 
     `auto` is VGG-16 where its file is cached, else EfficientNet-Lite0, and never downloads; `vgg16` downloads its file
-    where it is not cached. A network with random weights is never the answer.
+    where it is not cached. A network with random weights is never the answer, but among `stand_ins`.
 
     Raises:
         UserError: an unknown name, or no weights; it says what to do.
     """
-    return BACKBONES[resolved(name)].load(download=name != "auto").to(device)
+    kind = BACKBONES[resolved(name)]
+    if _STAND_INS.get() and not kind.cached():
+        return kind().freeze("").to(device)
+    return kind.load(download=name != "auto").to(device)
 
 
 def resolved(name: str, order: Sequence[str] = AUTO) -> str:

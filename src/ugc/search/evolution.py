@@ -32,6 +32,11 @@ class SearchConfig(Config):
     mutants: float = Field(default=0.5, ge=0, le=1)
     mutation: float = Field(default=0.2, ge=0, le=1)
 
+    @property
+    def survivors(self) -> int:
+        """How many nets of a generation are parents of the next."""
+        return max(2, round(self.parents * self.population))
+
 
 def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], config: SearchConfig, clock: Clock,
            purpose: str, told: Callable[[int, Mapping[Arch, float]], None] = lambda generation, scores: None) -> Arch:
@@ -60,8 +65,7 @@ def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], c
                             f"{region.high:.4g}; choose another budget")
         asked = (*population, *children)
         scores = dict(zip(asked, score(asked)))
-        parents = max(2, round(config.parents * config.population))
-        population = sorted(scores, key=lambda a: (scores[a], a.text))[:parents]
+        population = sorted(scores, key=lambda a: (scores[a], a.text))[: config.survivors]
         told(generation, scores)
     return population[0]
 
