@@ -1,35 +1,36 @@
-"""A training stage with fresh weights and a random batch: all that the time and the memory of a step depend on."""
+"""A method with the nets that its search would choose, a stage with fresh weights, and a batch of noise: all that the time
+and the memory of a step depend on.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
 from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.data.stream import Batch
+from ugc.engine.invented import fresh_phase
 from ugc.engine.recipe import Recipe
-from ugc.methods.method import Phase, Setting
-from ugc.methods.original import Gan
+from ugc.methods.method import Phase, Selection, Setting
+from ugc.methods.selection import expected
 from ugc.methods.ugc import Ugc, UgcConfig
-from ugc.methods.uniform import uniform_selection
 from ugc.search.budget import Budget
 
 STAGES = ("original", "supernet", "distill")
 
 
+def method_of(recipe: Recipe, setting: Setting) -> tuple[Ugc, Selection]:
+    """UGC as the recipe says, and a student and teachers drawn from where its search looks."""
+    method, cost = Ugc(UgcConfig.parse(recipe.options, "options"), setting), setting.cost_model(setting.config)
+    original = setting.cost_model(setting.family.original(setting.config))
+    budget = Budget.parse(recipe.budget, original(original.space.largest))
+    return method, method.select_by_rule(budget) or expected(cost, budget, recipe.search, Clock(recipe.seed))
+
+
 def phase_of(stage: str, recipe: Recipe, setting: Setting) -> Phase:
-    """One of STAGES; the student and the teachers of stage 2 are the uniform nets of the budget."""
-    if stage == "original":
-        return Gan(setting)
-    method, left = Ugc(UgcConfig.parse(recipe.options, "options"), setting), dict[str, Any]()
-    if stage == "distill":
-        cost, published = setting.cost_model(setting.config), setting.cost_model(setting.family.original(setting.config))
-        budget = Budget.parse(recipe.budget, published(published.space.largest))
-        left = {"selection": uniform_selection(cost, budget), "supernet": setting.generator(setting.config, "supernet"),
-                "D": setting.discriminator("supernet/D").state_dict()}
-    return method.phase(stage, left)
+    """One of STAGES."""
+    method, selection = method_of(recipe, setting)
+    return fresh_phase(method, stage, selection)
 
 
 def noise(recipe: Recipe, setting: Setting) -> Batch:

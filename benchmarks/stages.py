@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable
 
 import torch
+from fresh import method_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc.core import processes
@@ -24,10 +25,7 @@ from ugc.engine.invented import FEW, fresh_phase, invented_data
 from ugc.engine.pace import Stopwatch, pace_of
 from ugc.engine.recipe import Recipe
 from ugc.methods.method import Phase, Setting
-from ugc.methods.selection import expected
-from ugc.methods.ugc import Ugc, UgcConfig
 from ugc.recipes.table import parsed
-from ugc.search.budget import Budget
 
 
 def counted(phase: Phase, batch: Batch) -> tuple[float, int]:
@@ -68,11 +66,7 @@ def measure(recipe: Recipe, setting: Setting, options: argparse.Namespace) -> No
     load, encoding = recipe.data.load or recipe.data.size, Encoding(channels=setting.config.in_channels)
     data = invented_data(encoding, setting.config.out_channels, load, recipe.data.size, (FEW, FEW, FEW))
     stream, watch = Stream(data, recipe.batch, setting.device.device), Stopwatch(setting.device.device)
-    method = Ugc(UgcConfig.parse(recipe.options, "options"), setting)
-    cost = setting.cost_model(setting.config)
-    original = setting.cost_model(setting.family.original(setting.config))
-    budget = Budget.parse(recipe.budget, original(original.space.largest))
-    selection = method.select_by_rule(budget) or expected(cost, budget, recipe.search, Clock(recipe.seed))
+    method, selection = method_of(recipe, setting)
     if processes.lead():
         print(f"{setting.device.text}; {processes.size()} process(es), batch {recipe.batch} in all")
     for name in dict.fromkeys(("original", *method.stages(method.config))):
