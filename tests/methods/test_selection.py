@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from ugc.core.clock import Clock
+from ugc.core.device import Device
 from ugc.core.errors import UserError
 from ugc.methods import selection
 from ugc.methods.selection import Scoreboard, SelectionConfig, SupernetScore, planned, select
+from ugc.models.generator import shrink
+from ugc.nn.elastic import ElasticBatchNorm
 from ugc.search.budget import Budget
 
 KINDS = ("l_od", "l1", "ssim")
@@ -35,10 +38,11 @@ def supernets(setting_of):
 
 @pytest.fixture
 def score_of(supernets, batch_of):
-    def make(family="pix2pix-resnet", kind="l_od", v=5, calibration=6):
+    def make(family="pix2pix-resnet", kind="l_od", v=5, calibration=6, precision="fp32"):
         it = supernets[family]
         sources, plain = (batch_of(seed, n=n, size=it.setting.size).source for seed, n in ((1, v), (2, calibration)))
-        return SupernetScore(it.net, sources, plain, it.setting.l_od(), kind, it.setting.device)
+        return SupernetScore(it.net, sources, plain, it.setting.l_od(), kind,
+                             Device(it.setting.device.device, precision))
 
     return make
 
@@ -85,6 +89,75 @@ def test_it_is_what_it_says(score_of, supernets, kind):
     wanted = {"l1": (teacher - student).abs().mean(), "ssim": parts["ssim"].mean(),
               "l_od": sum(p.mean() for p in parts.values())}[kind]
     assert score(arch) == pytest.approx(float(wanted), rel=1e-4)
+
+
+@pytest.mark.parametrize("precision, within", [("fp32", 1e-4), ("bf16", 0.02)])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_makes_it_quick_does_not_change_it(score_of, supernets, family, kind, precision, within):
+    """Scores by a plain reading: layers as they are, every chunk by itself, every term of L_OD, fresh looks.
+
+    In bf16, whose cells are 0.008 wide, sums in another order round elsewhere.
+    """
+    it, score = supernets[family], score_of(family, kind, precision=precision)
+
+    def pictures(arch):
+        net = shrink(it.net, arch).train()
+        with torch.no_grad():
+            sums = statistics(net, score.calibration, score.device)
+            for layer, (mean, var) in sums.items():
+                layer.running_mean.copy_(mean / len(score.calibration))
+                layer.running_var.copy_(var / len(score.calibration))
+            net.eval()
+            return torch.cat([within_autocast(score.device, net, chunk) for chunk in score.v])
+
+    l_od = it.setting.l_od()
+    for arch in archs(it.net.space):
+        teacher, student = pictures(it.net.space.largest), pictures(arch)
+        parts = l_od(l_od.look(teacher), l_od.look(student))
+        wanted = {"l1": (teacher - student).abs().mean((1, 2, 3)), "ssim": parts["ssim"],
+                  "l_od": sum(parts.values())}[kind].mean()
+        assert score(arch) == pytest.approx(float(wanted), rel=within, abs=within)
+
+
+def within_autocast(device, net, x):
+    with device.autocast():
+        return net(x)
+
+
+def statistics(net, batches, device):
+    """layer -> sums of the mean and the unbiased variance of what each batch norm saw of each batch."""
+    norms = [m for m in net.modules() if isinstance(m, ElasticBatchNorm)]
+    sums = {m: [0.0, 0.0] for m in norms}
+
+    def watch(layer, args):
+        var, mean = torch.var_mean(args[0].float(), (0, 2, 3))
+        sums[layer][0] += mean
+        sums[layer][1] += var
+
+    handles = [m.register_forward_pre_hook(watch) for m in norms]
+    for batch in batches:
+        within_autocast(device, net, batch)
+    for handle in handles:
+        handle.remove()
+    return sums
+
+
+def test_terms_that_are_not_asked_for_are_not_computed(supernets, batch_of, eyes):
+    """`ssim` and `l1` are the same with a backbone and without, and show it nothing."""
+    it = supernets["pix2pix-resnet"]
+    v, seen = batch_of(1, n=3, size=it.setting.size).source, []
+    eyes.feature_tap, eyes.style_taps = 1, (0, 1)
+    eyes.register_forward_hook(lambda *args: seen.append(1))
+    for kind in KINDS:
+        l_od = it.setting.l_od()
+        plain = SupernetScore(it.net, v, v, l_od, kind, it.setting.device)
+        l_od = it.setting.l_od()
+        l_od.backbone, l_od.weights = eyes, {**l_od.weights, "feature": 1.0, "style": 1.0}
+        del seen[:]
+        score = SupernetScore(it.net, v, v, l_od, kind, it.setting.device)
+        same = score(it.net.space.smallest) == plain(it.net.space.smallest)
+        assert (same, bool(seen)) == ((False, True) if kind == "l_od" else (True, False))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -48,7 +48,7 @@ def test_it_forgets_what_was_there_and_repeats():
     again = recalibrate(net, batches).state_dict()
     assert all(torch.equal(v, first[k]) for k, v in again.items())
     assert all(torch.equal(p, weights[k]) for k, p in net.named_parameters())
-    assert not any(m._forward_pre_hooks for m in net.modules())  # nothing is left hanging on the layers
+    assert untouched(net)
 
 
 def test_with_one_batch_eval_is_train():
@@ -59,11 +59,16 @@ def test_with_one_batch_eval_is_train():
         torch.testing.assert_close(recalibrate(net, [x])(x), trained, rtol=0, atol=0.02)
 
 
-def test_hooks_go_when_a_batch_fails():
+def untouched(net):
+    """Nothing is left hanging on the layers."""
+    return not any(m._forward_pre_hooks or "forward" in vars(m) for m in net.modules())
+
+
+def test_layers_are_themselves_again_when_a_batch_fails():
     net = unet()
     with pytest.raises(RuntimeError):
         recalibrate(net, [torch.zeros(1, 1, 1, 1)])
-    assert not any(m._forward_pre_hooks for m in net.modules())
+    assert untouched(net)
 
 
 def test_a_net_without_batch_norm_is_untouched():

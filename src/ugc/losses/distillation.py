@@ -104,6 +104,11 @@ class OutputDistillation:
         given = {part: getattr(config, part) for part in PARTS}
         self.weights = {part: base.get(part, 0.0) if given[part] is None else given[part] for part in PARTS}
 
+    def only_ssim(self) -> OutputDistillation:
+        """Its first term alone, with its weight (1 where it has none)."""
+        config = self.config.model_copy(update={**dict.fromkeys(PARTS, 0.0), "ssim": self.weights["ssim"] or 1.0})
+        return OutputDistillation(config, self.device)
+
     @property
     def text(self) -> str:
         """One line for the log: backbone and weights."""

@@ -32,6 +32,7 @@ from ugc.methods.uniform import uniform_selection
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
+from ugc.nn.quick import quicken
 from ugc.nn.shrink import recalibrate
 from ugc.search.budget import Budget, short
 from ugc.search.evolution import SearchConfig, evolve
@@ -67,7 +68,8 @@ class SupernetScore:
 
     def __init__(self, supernet: Generator, v: Sources, calibration: Sources, l_od: OutputDistillation,
                  kind: str, device: Device, reference: Generator | None = None) -> None:
-        self.supernet, self.l_od, self.kind, self.device = supernet.eval(), l_od, kind, device
+        self.supernet, self.kind, self.device = supernet.eval(), kind, device
+        self.l_od = l_od if kind == "l_od" else l_od.only_ssim()  # what is not asked for is not looked at
         self.v = v.split(CHUNK)
         self.calibration = calibration.split(CHUNK)
         teacher = reference or self.member(supernet.space.largest)
@@ -80,6 +82,8 @@ class SupernetScore:
     def member(self, arch: Arch) -> Generator:
         """A static, recalibrated copy of one sub-network."""
         net = shrink(self.supernet, arch)
+        if self.device.device.type == "cpu":
+            quicken(net)
         with self.device.autocast():
             recalibrate(net, self.calibration)
         return net
@@ -96,16 +100,16 @@ class SupernetScore:
 
     @torch.no_grad()
     def __call__(self, arch: Arch) -> float:
-        net = self.member(arch)
-        values = []
-        for i, chunk in enumerate(self.v):
-            picture = self.run(net, chunk)
-            if self.kind == "l1":
-                values.append(l1(picture, self.pictures[i]))
-                continue
-            parts = self.l_od(self.looks[i] if self.looks else self.look(self.pictures[i]), self.look(picture))
-            values.append(parts["ssim"] if self.kind == "ssim" else summed(parts))
-        return float(torch.cat(values).mean())
+        with self.device.autocast():  # one for all, so that weights are cast once
+            net = self.member(arch)
+            return float(torch.cat([self.distances(i, self.run(net, chunk)) for i, chunk in enumerate(self.v)]).mean())
+
+    def distances(self, i: int, pictures: Tensor) -> Tensor:
+        """Of each of a candidate's pictures of chunk `i` of V, [n]."""
+        if self.kind == "l1":
+            return l1(pictures, self.pictures[i])
+        taught = self.looks[i] if self.looks else self.look(self.pictures[i])
+        return summed(self.l_od(taught, self.look(pictures)))
 
 
 class Scoreboard:

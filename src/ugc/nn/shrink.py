@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ugc.nn.elastic import Elastic, ElasticBatchNorm
@@ -32,25 +34,24 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     norms = [m for m in net.modules() if isinstance(m, ElasticBatchNorm)]
     if not norms:
         return net.eval()
-    sums = {m: (torch.zeros_like(m.running_mean), torch.zeros_like(m.running_var)) for m in norms}
-    count = 0
+    seen = 0
 
-    def watch(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, ElasticBatchNorm)
-        var, mean = torch.var_mean(args[0].float(), (0, 2, 3))
-        sums[layer][0].add_(mean)
-        sums[layer][1].add_(var)
+    def gathering(layer: ElasticBatchNorm, x: Tensor) -> Tensor:
+        """The norm of a batch; its statistics move to the mean over the batches seen."""
+        y = x.float() if x.dtype == torch.float16 else x
+        return F.batch_norm(y, layer.running_mean, layer.running_var, layer.weight, layer.bias, True,
+                            1.0 / (seen + 1), layer.eps).to(x.dtype)
 
-    handles = [m.register_forward_pre_hook(watch) for m in norms]
+    for layer in norms:
+        layer.running_mean.zero_()
+        layer.running_var.fill_(1.0)
+        layer.forward = partial(gathering, layer)  # type: ignore[method-assign]
     try:
         net.train()
         for batch in batches:
             net(batch)
-            count += 1
+            seen += 1
     finally:
-        for handle in handles:
-            handle.remove()
-    for layer, (mean, var) in sums.items():
-        layer.running_mean.copy_(mean / max(count, 1))
-        layer.running_var.copy_(var / max(count, 1))
+        for layer in norms:
+            del layer.forward
     return net.eval()

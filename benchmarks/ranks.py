@@ -1,0 +1,240 @@
+"""Whether the search's cheap scores rank sub-networks as their distilled selves do: Kendall's tau.
+
+Of a run folder with a supernet, architectures are drawn at random: `equal`, inside the student's window of cost, and
+`spread`, over all costs. Each is scored as a search scores it (l_od, l1, ssim: on V, with the supernet's weights, against
+G_l; lite0: L_OD with its default weights on EfficientNet-Lite0), and has its true score: the test metrics after --steps
+steps of student-only distillation from G_l, begun from its supernet weights. G_l is frozen, its pictures are computed
+once, and all nets see the same batches; the rate falls linearly as in a run.
+
+    tau = sum_ij s_ij t_ij / sqrt(sum_ij s_ij^2 sum_ij t_ij^2),   s, t: signs of the differences of two nets (tau-b)
+
+Scores and metrics are turned so that a positive tau means agreement. Across sizes everything goes with cost, so `macs`
+(the larger is the better) is the tau to beat there; within `equal` it should be near 0. Brackets: 95 % of 4,000 resamples
+of the nets; of 12 nets they are wide.
+
+A net's row is added to --out when it is done, so the same command goes on where it was stopped; with more --nets or
+another set it adds to what is there. A table and the same as JSON beside it come at the end.
+
+    ugc run sans2serif-demo --until supernet --out runs/ranks-resnet
+    python benchmarks/ranks.py runs/ranks-resnet --out ranks-resnet.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+from torch import Tensor
+
+from ugc.core.clock import Clock
+from ugc.core.device import keep_freed_memory
+from ugc.core.errors import UserError
+from ugc.core.files import append, digest, write_text
+from ugc.core.images import rounded
+from ugc.core.log import read_log, say
+from ugc.data.stream import Batch, TestData, test_data
+from ugc.engine.pipeline import Run
+from ugc.engine.recipe import Recipe, read_recipe
+from ugc.losses.distillation import DistillationConfig, Look, OutputDistillation
+from ugc.methods.from_teacher import Distill
+from ugc.methods.method import Losses, Setting
+from ugc.methods.selection import SupernetScore
+from ugc.metrics.protocols import METRICS
+from ugc.metrics.scoring import score
+from ugc.metrics.tools import Tools, tools_at_hand
+from ugc.models.generator import Generator, shrink
+from ugc.nn.arch import Arch
+from ugc.nn.shrink import recalibrate
+from ugc.search.region import just_below, spread
+from ugc.training.schedules import SCHEDULES
+
+SETS = ("equal", "spread")
+KINDS = ("l_od", "l1", "ssim")
+RESAMPLES = 4000
+BATCH = 32  # test images at a time
+TRIES = 200
+
+
+class Remembering(Distill):
+    """Stage 2 of `from-teacher` with G_l for the original; what G_l makes of a step's batch is kept for the next net."""
+
+    def __init__(self, setting: Setting, teacher: Generator, student: Generator, taught: dict[int, Tensor]) -> None:
+        super().__init__(setting, teacher, student)
+        self.taught, self.now = taught, 0
+
+    def step(self, batch: Batch, clock: Clock) -> Losses:
+        self.now = clock.step
+        return super().step(batch, clock)
+
+    @torch.no_grad()
+    def lesson(self, batch: Batch) -> tuple[Tensor, Look]:
+        if self.now not in self.taught:
+            x, look = super().lesson(batch)
+            self.taught[self.now] = look.image
+            return x, look
+        return torch.cat([batch.source, batch.unlabelled]), self.L_OD.look(self.taught[self.now])
+
+
+class Study:
+    """One run folder, what is asked of each net, and the rows that are known.
+
+    Args:
+        steps: of distillation of each net.
+        tools: what measures, beside the metrics of each image (default: those at hand).
+    """
+
+    def __init__(self, run: Path, out: Path, steps: int, tools: Tools | None = None) -> None:
+        if not (run / "supernet" / "config.json").exists():
+            raise UserError(f"{run} holds no supernet: ugc run .. --until supernet --out {run}")
+        self.job = Run(Recipe.parse(read_recipe(run), str(run / "recipe.json")), run)
+        self.out, self.steps = out, steps
+        self.about = {"run": digest(self.job.recipe.model_dump(mode="json")), "steps": steps}
+        self.rows: list[dict[str, Any]] = read_log(out)
+        if any({key: row.get(key) for key in self.about} != self.about for row in self.rows):
+            raise UserError(f"{out} holds rows of another run or another number of steps; give another --out")
+        if self.rows:
+            write_text(out, "".join(json.dumps(row) + "\n" for row in self.rows))  # without a half-written line
+        device = self.job.setting.device.device
+        self.tools = tools_at_hand(device) if tools is None else tools
+        self.supernet, self.teacher = self.job.net("supernet"), self.job.net("largest")
+        self.taught: dict[int, Tensor] = {}
+        self.test: TestData = test_data(self.job.dataset, self.job.recipe.data)
+        if not self.test.paired:
+            raise UserError(f"{self.job.dataset.name}: the test has no targets, so there is no true score")
+        self.targets = self.tools.collect(target.to(device) for _, target in self.test.batches(BATCH))
+        self.scores = self.cheap()
+
+    def cheap(self) -> dict[str, Callable[[Arch], float]]:
+        """name -> score of an architecture, lower is better."""
+        job, config = self.job, self.job.recipe.search
+        v, plain = job.stream.validation()[: config.validation], job.stream.calibration(config.recalibrate)
+        device = job.setting.device
+        own = {kind: SupernetScore(self.supernet, v, plain, job.setting.l_od(), kind, device) for kind in KINDS}
+        lite0 = OutputDistillation(DistillationConfig(backbone="lite0"), device.device)
+        return {**own, "lite0": SupernetScore(self.supernet, v, plain, lite0, "l_od", device)}
+
+    def archs(self, kind: str, count: int) -> list[Arch]:
+        """`count` distinct nets of a set, the first of which are those of a smaller count."""
+        cost, space, rng = self.job.cost, self.job.cost.space, Clock(self.job.recipe.seed).rng(f"ranks/{kind}")
+        limit = self.job.budget.limit
+        window = just_below(space, lambda a: self.job.budget.of(cost(a)), limit, rng)
+        found: dict[Arch, None] = {}
+        for _ in range(TRIES * count):
+            if len(found) == count:
+                break
+            arch = window.draw(rng) if kind == "equal" else spread(space, lambda a: float(cost(a).macs_paper), rng)
+            if arch is not None:
+                found[arch] = None
+        return list(found)
+
+    def go(self, sets: Sequence[str], count: int) -> None:
+        """Score, distil and test every net that has no row."""
+        known = {(row["set"], row["arch"]) for row in self.rows}
+        asked = [(kind, arch) for kind in sets for arch in self.archs(kind, count)]
+        for number, (kind, arch) in enumerate(asked, 1):
+            if (kind, arch.text) in known:
+                continue
+            began = time.monotonic()
+            row = {"set": kind, "arch": arch.text, **self.about, **vars(self.job.cost(arch)),
+                   "scores": {name: cheap(arch) for name, cheap in self.scores.items()}, "truth": self.truth(arch)}
+            self.rows.append({**row, "seconds": round(time.monotonic() - began, 1)})
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            append(self.out, json.dumps(self.rows[-1]) + "\n")
+            say(f"{number} of {len(asked)}, {kind}: {self.rows[-1]['seconds']:.0f} s, "
+                + ", ".join(f"{name} {value:.4g}" for name, value in row["truth"].items()))
+
+    def truth(self, arch: Arch) -> dict[str, float]:
+        """Metrics of the test split after distillation."""
+        phase = Remembering(self.job.setting, self.teacher, shrink(self.supernet, arch), self.taught)
+        schedule = SCHEDULES[self.job.recipe.optimiser.schedule]
+        for step in range(self.steps):
+            clock = Clock(self.job.recipe.seed, step)
+            phase.student.set_lr(schedule(step, self.steps))
+            phase.step(self.job.stream.batch(clock), clock)
+        net = recalibrate(phase.nets()["student"], self.job.calibration().split(16))
+        return score(self.answers(net), self.tools, self.targets).row
+
+    @torch.no_grad()
+    def answers(self, net: torch.nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+        """As the test stage scores them: in fp32, rounded to the sources' depth."""
+        device = self.job.setting.device.device
+        for source, target in self.test.batches(BATCH):
+            yield rounded(net(source.to(device)), self.test.depth), target.to(device)
+
+
+def signs(values: Sequence[float]) -> NDArray[np.float64]:
+    """[n, n]: 1 where row i is greater than column j, -1 where it is less."""
+    x = np.asarray(values, dtype=np.float64)
+    return np.sign(x[:, None] - x[None, :])
+
+
+def tau_of(first: Sequence[float], second: Sequence[float], rng: np.random.Generator) -> tuple[float, float, float]:
+    """Kendall's tau-b, and where 95 % of resamples of the nets lie; NaN where all are equal."""
+    n, s, t = len(first), signs(first), signs(second)
+    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)  # how often each net is drawn
+    agree, mine, theirs = (np.einsum("bi,ij,bj->b", weights, m, weights, optimize=True) for m in (s * t, s * s, t * t))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        taus = agree / np.sqrt(mine * theirs)
+    taus = taus[np.isfinite(taus)]
+    low, high = np.quantile(taus, (0.025, 0.975)) if len(taus) else (np.nan, np.nan)
+    return float(kendalltau(first, second).statistic), float(low), float(high)
+
+
+def taus(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each set and score, a column for each metric, with its tau and interval."""
+    found: list[dict[str, Any]] = []
+    metrics = list(rows[0]["truth"])
+    sign = {name: 1.0 if METRICS[name].better == "lower" else -1.0 for name in metrics}
+    for kind in (*SETS, "both"):
+        those = [row for row in rows if kind in (row["set"], "both")]
+        if len(those) < 3 or (kind == "both" and len({row["set"] for row in those}) == 1):
+            continue
+        columns: dict[str, list[float]] = {name: [row["scores"][name] for row in those] for name in those[0]["scores"]}
+        columns["macs"] = [-row["macs"] for row in those]  # the baseline
+        for name, values in columns.items():
+            rng, line = np.random.default_rng(0), {"set": kind, "nets": len(those), "score": name}
+            for metric in metrics:
+                tau = tau_of(values, [sign[metric] * row["truth"][metric] for row in those], rng)
+                line[metric] = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*tau)
+            found.append(line)
+    return found
+
+
+def values(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is known of each net, as a table."""
+    return [{"set": row["set"], "macs": row["macs"], "params": row["params"], **row["scores"],
+             **{f"test {name}": value for name, value in row["truth"].items()}}
+            for row in sorted(rows, key=lambda row: (row["set"], row["macs"]))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("run", type=Path, help="a run folder with a supernet")
+    parser.add_argument("--out", type=Path, required=True, help="a JSONL file; the tables come beside it as JSON")
+    parser.add_argument("--steps", type=int, default=800, help="of distillation of each net")
+    parser.add_argument("--nets", type=int, default=12, help="of each set")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    options = parser.parse_args()
+    keep_freed_memory()
+    try:
+        study = Study(options.run, options.out, options.steps)
+        study.go(options.sets, options.nets)
+    except UserError as error:
+        raise SystemExit(f"{error}") from None
+    print(measure.table(values(study.rows)))
+    recipe = study.job.recipe
+    measure.write(options.out.with_suffix(".json"), "ranks", study.job.setting.device, taus(study.rows),
+                  family=recipe.family, data=recipe.data.path, **study.about, nets=study.rows)
+
+
+if __name__ == "__main__":
+    main()
