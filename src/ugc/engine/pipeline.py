@@ -179,7 +179,7 @@ class Run(Job):
 
     def selection(self) -> Selection:
         """What the search chose, or what the method fixes by rule."""
-        by_rule = self.method.select_by_rule(self.budget)
+        by_rule = self.method.select_by_rule(self.budget, self.cost)
         if by_rule is not None:
             if processes.lead():
                 self.write_choice(by_rule, (), {})
