@@ -10,8 +10,7 @@ has some thousands of entries, and a net in twelve widths has times of each of i
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ugc.core.encoding import Encoding
 from ugc.core.errors import UserError
 from ugc.core.files import digest, home, locked, read_json, write_json
 from ugc.core.log import progress, say
-from ugc.export.runtimes import RUNTIMES, Runtime, times_of
+from ugc.export.runtimes import RUNTIMES, Runtime
 from ugc.export.saved import load_net
 from ugc.methods.method import Setting
 from ugc.models.generator import Generator
@@ -112,11 +111,11 @@ def member_times(setting: Setting, arch: Arch, encoding: Encoding, clock: Runtim
     """One member with random weights, timed as a whole and by layer."""
     net = member(setting, arch)
     opened = clock.open(net, encoding, setting.size)
-    whole = statistics.median(times_of(opened.run))
+    whole = opened.seconds()
     layers = timed_layers(trace(net, None, setting.size))
     return MemberTimes(arch.text, whole, tuple(
         LayerTime(place_of(layer), sum(layer.have), layer.width, seconds)
-        for layer, seconds in zip(layers, opened.layers(1.0), strict=True)))
+        for layer, seconds in zip(layers, opened.layers(), strict=True)))
 
 
 def member(setting: Setting, arch: Arch) -> Generator:
@@ -131,7 +130,7 @@ def check(setting: Setting, encoding: Encoding, clock: Runtime, model: LatencyMo
     rng, space, found = np.random.default_rng(seed), setting.cost_model(setting.config).space, []
     for arch in (space.sample(rng) for _ in range(count)):
         opened = clock.open(member(setting, arch), encoding, setting.size)
-        found.append((arch, model(arch), 1000 * statistics.median(times_of(opened.run))))
+        found.append((arch, model(arch), 1000 * opened.seconds()))
     return found
 
 
@@ -149,12 +148,8 @@ def result(folders: Mapping[str, Path], timed: Timing, limit: float, cost: CostM
     found = dict[str, float]()
     for role in sorted(keeps):
         opened = clock.open(load_net(folders[role])[0], encoding, cost.size)
-        found[role] = round(1000 * statistics.median(times_of(opened.run)), 3)
-    text = (f"at most {limit:g} ms in {timed.text}; the student was predicted {predicted:.4g} ms, and took "
-            f"{found['student']:.4g} ms" + (f"; the original took {found['original']:.4g} ms" if "original" in found else ""))
+        found[role] = round(1000 * opened.seconds(), 3)
+    original = f"; the original took {found['original']:.4g} ms" if "original" in found else ""
+    text = (f"at most {limit:g} ms in {timed.text}; the student was predicted {predicted:.4g} ms and took "
+            f"{found['student']:.4g} ms{original}")
     return {"text": text, "limit_ms": limit, "predicted_ms": round(predicted, 3), "measured_ms": found, **timed.about}
-
-
-def worst(checked: Sequence[tuple[Arch, float, float]]) -> float:
-    """The largest relative error of a check."""
-    return max(abs(predicted / measured - 1) for _, predicted, measured in checked)

@@ -51,14 +51,18 @@ class _OpenedOnnx(Opened):
     def run(self) -> None:
         self.session.run(None, self.inputs)
 
-    def layers(self, seconds: float) -> list[float]:
+    def layers(self) -> list[float]:
+        return medians([by_layer(nodes, self.expected) for nodes in self.profile()])
+
+    def profile(self) -> list[list[dict[str, Any]]]:
+        """The nodes of each pass in order, as the runtime's profiler writes them: `dur` in microseconds, `args`."""
         with tempfile.TemporaryDirectory() as folder:
             session = session_of(self.data, profile=Path(folder) / "times")
-            passes = WARM + len(times_of(lambda: session.run(None, self.inputs), seconds, most=LAYERED))
+            passes = WARM + len(times_of(lambda: session.run(None, self.inputs), most=LAYERED))
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         nodes = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
         each = len(nodes) // passes
-        return medians([by_layer(nodes[i * each : (i + 1) * each], self.expected) for i in range(passes)])
+        return [nodes[i * each : (i + 1) * each] for i in range(passes)]
 
 
 def by_layer(nodes: Sequence[dict[str, Any]], layers: Sequence[LayerCost]) -> list[float]:
@@ -76,13 +80,13 @@ def by_layer(nodes: Sequence[dict[str, Any]], layers: Sequence[LayerCost]) -> li
         if "Conv" not in node["args"]["op_name"]:
             continue
         _, channels, height, width = next(iter(node["args"]["output_type_shape"][0].values()))
-        at = next((i for i in left if layers[i].grid_out == height * width and 0 <= channels - layers[i].width < LANES), None)
-        if at is None:
-            left.append(-1)
+        fits = [i for i in left if layers[i].grid_out == height * width and 0 <= channels - layers[i].width < LANES]
+        if not fits:
             break
-        left.remove(at)
-        found[at], gone = gone, 0.0
-    if left:
-        raise UserError("onnxruntime ran other convolutions than this net has, so they cannot be timed one by one; a latency "
-                        "in torch is asked for with --budget latency=10ms@torch")
-    return found
+        left.remove(fits[0])
+        found[fits[0]], gone = gone, 0.0
+    else:
+        if not left:
+            return found
+    raise UserError("onnxruntime ran other convolutions than this net has, so they cannot be timed one by one; a latency in "
+                    "torch is asked for with --budget latency=10ms@torch")

@@ -10,6 +10,7 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -35,8 +36,12 @@ class Opened(ABC):
         """One picture, from the runtime's input to its output."""
 
     @abstractmethod
-    def layers(self, seconds: float) -> list[float]:
-        """Median seconds of each of `timed_layers`, in order; passes as `times_of` has them."""
+    def layers(self) -> list[float]:
+        """Median seconds of each of `timed_layers`, in order."""
+
+    def seconds(self) -> float:
+        """Median of a picture."""
+        return statistics.median(times_of(self.run))
 
 
 class Runtime(ABC):
@@ -100,7 +105,7 @@ class _OpenedTorch(Opened):
     def run(self) -> None:
         self.net(self.x)
 
-    def layers(self, seconds: float) -> list[float]:
+    def layers(self) -> list[float]:
         passes, ends = list[list[float]](), list[float]()
 
         def watch(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
@@ -109,11 +114,11 @@ class _OpenedTorch(Opened):
         def one() -> None:
             ends[:] = [time.perf_counter()]
             self.run()
-            passes.append([end - start for start, end in zip(ends, ends[1:])])
+            passes.append([end - start for start, end in pairwise(ends)])
 
         handles = [self.net.get_submodule(name).register_forward_hook(watch) for name in self.names]
         try:
-            times_of(one, seconds, most=LAYERED)
+            times_of(one, most=LAYERED)
         finally:
             for handle in handles:
                 handle.remove()
