@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ugc.core.clock import Clock
 from ugc.core.device import choose, keep_freed_memory
-from ugc.core.encoding import PICTURES, Encoding, encoding_of
+from ugc.core.encoding import Encoding, encoding_of
 from ugc.core.errors import UserError
 from ugc.core.files import read_json
 from ugc.engine.latency import check, timing
@@ -76,7 +76,7 @@ def of_family(options: argparse.Namespace) -> Given:
     configs = {"original": published, **{role: setting.config.model_copy(update={"arch": arch.text})
                                          for role, arch in archs.items() if arch}}
     nets = {role: setting.family(config).init(Clock(0).torch(role)).eval().baked() for role, config in configs.items()}
-    return Given(nets, PICTURES if source == 3 else encoding_of({}, source), setting)
+    return Given(nets, encoding_of({}, source), setting)
 
 
 def compared(given: Given, size: tuple[int, int], runtime: str, rounds: int) -> tuple[list[Row], dict[str, Opened]]:

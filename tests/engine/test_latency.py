@@ -34,7 +34,6 @@ class Dial(Opened):
 
 
 class Sundial(Runtime):
-    name = "sundial"
     opened = 0
 
     def version(self):
@@ -111,12 +110,13 @@ def test_a_damaged_table_is_named(setting_of, sundial, cache, tmp_path):
 def test_a_run_within_a_latency(sundial, ugc, tiny_data, tiny, tmp_path, monkeypatch):
     """From the first look at it to the report, and again; the run keeps the table that it began with."""
     run = tmp_path / "run"
+    shutil.rmtree(home() / "latency", ignore_errors=True)
     words = ("run", tiny_data, "--out", run, *tiny, *NARROW, "--original", "none", "--budget")
     told = ugc(*words, "latency=9s@sundial", "--dry-run")
     assert told.code == 2 and "leaves nothing to compress: the smallest sub-network has" in told.last and not run.exists()
     least, most = (float(word.strip(",;")) for word in (told.last.split(" has ")[1].split()[0],
                                                       told.last.split("the largest ")[1].split()[0]))
-    assert 0.5 < least < most / 2
+    assert 0.3 < least < most / 2
     assert "sundial 1.0, fp32, one picture of 32x32" in told.err and sundial.opened <= MEMBERS
     budget = f"latency={0.7 * least + 0.3 * most:.4g}ms@sundial"
     limit = float(budget[8:-10])

@@ -27,7 +27,7 @@ from ugc.core.log import progress, say
 from ugc.export.runtimes import RUNTIMES, Runtime
 from ugc.export.saved import load_net
 from ugc.methods.method import Setting
-from ugc.models.generator import Generator
+from ugc.models.generator import FAMILIES, Generator
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel, TimedCost, trace
 from ugc.nn.latency import LatencyModel, LayerTime, MemberTimes, design, place_of, timed_layers
@@ -78,8 +78,8 @@ def timing(setting: Setting, encoding: Encoding, runtime: str, run: Path) -> Tim
         return Timing.read(run / "latency.json")
     clock = RUNTIMES[runtime]()
     about = {"machine": cpu_name(), "threads": torch.get_num_threads(), "runtime": runtime, "version": clock.version(),
-             "family": setting.family.__name__, "config": setting.config.model_dump(mode="json"),
-             "source": encoding.model_dump(mode="json"), "size": list(setting.size), "seed": setting.seed}
+             "family": FAMILIES.name_of(setting.family), "config": setting.config.model_dump(mode="json"),
+             "source": encoding.model_dump(mode="json"), "size": list(setting.size)}
     folder = home() / "latency"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, lambda: say("latency: waiting for another process that times nets")):

@@ -25,8 +25,6 @@ from ugc.nn.latency import LANES, timed_layers
 class OnnxRuntime(Runtime):
     """The exported file of the net, padding and cropping in it, on the CPU."""
 
-    name = "onnxruntime"
-
     def version(self) -> str:
         Onnx().check_packages()
         return f"onnxruntime {version('onnxruntime')}, exported by torch {version('torch')}"

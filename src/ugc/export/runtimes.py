@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +46,6 @@ class Opened(ABC):
 
 class Runtime(ABC):
     """One runtime. A subclass registers itself: `@RUNTIMES.register("name")`."""
-
-    name: ClassVar[str]
 
     @abstractmethod
     def version(self) -> str:
@@ -86,8 +84,6 @@ def medians(passes: Sequence[Sequence[float]]) -> list[float]:
 @RUNTIMES.register("torch")
 class TorchRuntime(Runtime):
     """`ugc.load(folder).net` on the CPU."""
-
-    name = "torch"
 
     def version(self) -> str:
         return f"torch {torch.__version__}"
