@@ -31,6 +31,7 @@ from ugc.models.generator import FAMILIES, Generator
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel, TimedCost, trace
 from ugc.nn.latency import LatencyModel, LayerTime, MemberTimes, design, place_of, timed_layers
+from ugc.search.region import spread
 
 MEMBERS = 12
 
@@ -126,9 +127,9 @@ def member(setting: Setting, arch: Arch) -> Generator:
 
 def check(setting: Setting, encoding: Encoding, clock: Runtime, model: LatencyModel, count: int, seed: int = 1
           ) -> list[tuple[Arch, float, float]]:
-    """(arch, predicted, measured) in milliseconds of random members that were not timed for the model."""
-    rng, space, found = np.random.default_rng(seed), setting.cost_model(setting.config).space, []
-    for arch in (space.sample(rng) for _ in range(count)):
+    """(arch, predicted, measured) in milliseconds of random members, as many short ones as long ones."""
+    rng, space, found = np.random.default_rng(seed), setting.cost_model(setting.config).space, list[tuple[Arch, float, float]]()
+    for arch in (spread(space, model, rng) for _ in range(count)):
         opened = clock.open(member(setting, arch), encoding, setting.size)
         found.append((arch, model(arch), 1000 * opened.seconds()))
     return found
