@@ -56,8 +56,8 @@ def of_run(run: Path) -> Given:
     if "student" not in nets:
         raise UserError(f"{run}: holds no student; expected the folder of a finished run")
     first, second = read_json(run / "run.json")["channels"]
-    setting = Recipe.parse(read_recipe(run), "recipe.json").setting((first, second))
-    return Given({role: net for role, (net, _) in nets.items()}, source_of(*nets["student"]), setting)
+    recipe = Recipe.parse({**read_recipe(run), "device": "cpu", "precision": "fp32"}, "recipe.json")
+    return Given({role: net for role, (net, _) in nets.items()}, source_of(*nets["student"]), recipe.setting((first, second)))
 
 
 def of_family(options: argparse.Namespace) -> Given:
@@ -148,7 +148,8 @@ def main() -> None:
     parser.add_argument("--budget", help="of the uniform student, default the family's; not a latency")
     parser.add_argument("--channels", metavar="IN:OUT", help="without a run; default the papers'")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="any field of the recipe, without a run")
-    parser.add_argument("--size", action="append", default=[], help="H or HxW; again for another; default 64 and 256")
+    parser.add_argument("--size", action="append", default=[], help="H or HxW; again for another, on the nets of the first; "
+                        "default 64 and 256")
     parser.add_argument("--threads", action="append", type=int, default=[], help="again for another; default 1 and all")
     parser.add_argument("--runtime", action="append", default=[], help="default torch and onnxruntime")
     parser.add_argument("--rounds", type=int, default=15)

@@ -36,8 +36,8 @@ def test_ratios_are_to_the_original_and_the_layers_hold_all_of_the_time(given):
 
 
 def test_its_command_keeps_every_table(monkeypatch, tmp_path, capsys):
-    words = ["--family", OPTIONS.family, "--base", "8", "--size", "16", "--channels", "1:1", "--budget", "4x", "--rounds", "1",
-             "--threads", "1", "--runtime", "torch", "--json", str(tmp_path / "a"),
+    words = ["--family", OPTIONS.family, "--base", "8", "--size", "16", "--channels", "1:1", "--budget", "4x",
+             "--rounds", "1", "--threads", "1", "--runtime", "torch", "--json", str(tmp_path / "a"),
              *(word for one in OPTIONS.set for word in ("--set", one))]
     monkeypatch.setattr("sys.argv", ["latency.py", *words])
     latency.main()

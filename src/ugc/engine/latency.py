@@ -128,7 +128,8 @@ def member(setting: Setting, arch: Arch) -> Generator:
 def check(setting: Setting, encoding: Encoding, clock: Runtime, model: LatencyModel, count: int, seed: int = 1
           ) -> list[tuple[Arch, float, float]]:
     """(arch, predicted, measured) in milliseconds of random members, as many short ones as long ones."""
-    rng, space, found = np.random.default_rng(seed), setting.cost_model(setting.config).space, list[tuple[Arch, float, float]]()
+    rng, space = np.random.default_rng(seed), setting.cost_model(setting.config).space
+    found = list[tuple[Arch, float, float]]()
     for arch in (spread(space, model, rng) for _ in range(count)):
         opened = clock.open(member(setting, arch), encoding, setting.size)
         found.append((arch, model(arch), 1000 * opened.seconds()))
