@@ -52,12 +52,13 @@ class Given(NamedTuple):
 
 def of_run(run: Path) -> Given:
     """The saved nets of a run folder."""
-    nets = {role: load_net(run / role) for role in ROLES if (run / role / "config.json").exists()}
-    if "student" not in nets:
+    loaded = {role: load_net(run / role) for role in ROLES if (run / role / "config.json").exists()}
+    if "student" not in loaded:
         raise UserError(f"{run}: holds no student; expected the folder of a finished run")
     first, second = read_json(run / "run.json")["channels"]
     recipe = Recipe.parse({**read_recipe(run), "device": "cpu", "precision": "fp32"}, "recipe.json")
-    return Given({role: net for role, (net, _) in nets.items()}, source_of(*nets["student"]), recipe.setting((first, second)))
+    nets, encoding = {role: net for role, (net, _) in loaded.items()}, source_of(*loaded["student"])
+    return Given(nets, encoding, recipe.setting((first, second)))
 
 
 def of_family(options: argparse.Namespace) -> Given:
