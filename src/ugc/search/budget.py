@@ -65,11 +65,14 @@ class Budget:
     @property
     def most(self) -> str:
         """The limit for people, such as `1.5G macs` or `10 ms in onnxruntime`."""
-        return f"{short(self.limit)} {self.unit}"
+        return f"{self._said(self.limit)} {self.unit}"
 
     @property
     def unit(self) -> str:
         return f"ms in {self.runtime}" if self.runtime else self.key
+
+    def _said(self, value: float) -> str:
+        return f"{value:.4g}" if self.runtime else short(value)
 
     def of(self, cost: Cost) -> float:
         """The part of a cost that this budget limits."""
@@ -80,7 +83,7 @@ class Budget:
 
     def check_reachable(self, smallest: Cost, largest: Cost) -> None:
         """UserError when not even the smallest sub-network fits, or when the largest does, too."""
-        span = f"the smallest sub-network has {short(self.of(smallest))}, the largest {short(self.of(largest))}"
+        span = f"the smallest sub-network has {self._said(self.of(smallest))}, the largest {self._said(self.of(largest))}"
         if self.holds(largest):
             raise UserError(f"--budget {self.text}: {self.most} leaves nothing to compress: {span}; "
                             "ask for less")
