@@ -3,7 +3,7 @@
     UGC_HOME/latency/DIGEST.json     the times: of a machine, its threads, a runtime and its version, a supernet, a size
     RUN/latency.json                 the same as the run began with: going on, it is the same search
 
-A dozen members are timed, as wholes and by layer. Single layers in all of their widths would be some thousands of probes, each
+A dozen members are timed, as wholes and by layer. Single layers in all of their widths would be thousands of probes, each
 without the neighbours that decide of its time (see `nn/latency.py`); a net in twelve widths has times of each of its layers
 in twelve pairs of them at once.
 """
