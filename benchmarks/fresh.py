@@ -24,7 +24,7 @@ def method_of(recipe: Recipe, setting: Setting) -> tuple[Ugc, Selection]:
     method, cost = Ugc(UgcConfig.parse(recipe.options, "options"), setting), setting.cost_model(setting.config)
     original = setting.cost_model(setting.family.original(setting.config))
     budget = Budget.parse(recipe.budget, original(original.space.largest))
-    return method, method.select_by_rule(budget) or expected(cost, budget, recipe.search, Clock(recipe.seed))
+    return method, method.select_by_rule(budget, cost) or expected(cost, budget, recipe.search, Clock(recipe.seed))
 
 
 def phase_of(stage: str, recipe: Recipe, setting: Setting) -> Phase:

@@ -231,6 +231,8 @@ option("labels of 0", "--labels", 0)
 option("labels of 1.5", "--labels", 1.5)
 option("a budget below the smallest net", "--budget", "10000x")
 option("a budget above the largest net", "--budget", "1000G")
+option("a latency that is no time", "--budget", "latency=10")
+option("a runtime that there is not", "--budget", "latency=10ms@onnx")
 option("a size below the stride", "--size", 2)
 option("an unknown family", "--family", "pix2pix-resnt")
 option("an unknown option", "--bugdet", "40x")
@@ -238,6 +240,12 @@ option("an unknown field", "--set", "optimizer.lr=1e-4")
 option("an unknown stage", "--until", "distil")
 option("a field of another type", "--set", "batch=many")
 option("a number without end", "--set", "optimiser.lr=Infinity")
+
+
+@case("a latency without onnxruntime")
+def no_runtime(bench):
+    bench.patch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    return bench.run("--budget", "latency=10ms")
 
 
 # ---- label maps ----

@@ -148,7 +148,7 @@ def test_shares_of_the_coins_are_the_coins(as_one_of, method_of, batch_of):
     """Eq. (8)'s coin of an image does not depend on who tosses it."""
     method = method_of("ugc", options={"nas": False})
     cost = method.setting.cost_model(method.setting.config)
-    selection = method.select_by_rule(Budget.parse("4x", cost(cost.space.largest)))
+    selection = method.select_by_rule(Budget.parse("4x", cost(cost.space.largest)), cost)
     phase = method.phase("distill", {"selection": selection})
     scores = torch.linspace(-1, 1, 12)
     phase.D_EMA["deep"].fill_(-2.0)  # all above: all are tossed

@@ -66,7 +66,7 @@ def stages(method_of, batch_of):
             if "selection" not in inherited:
                 model = method.setting.cost_model(method.setting.config)
                 budget = Budget.parse("8x", model(model.space.largest))
-                if (chosen := method.select_by_rule(budget)) is not None:
+                if (chosen := method.select_by_rule(budget, model)) is not None:
                     inherited["selection"] = chosen
 
             yield stage, partial(fresh, method, stage, dict(inherited))

@@ -246,7 +246,7 @@ def test_without_nas(method_of):
     assert method.steps("distill", {"supernet": 3, "distill": 4}) == 7
     cost = method.setting.cost_model(method.setting.config)
     budget = Budget.parse("8x", cost(cost.space.largest))
-    chosen = method.select_by_rule(budget)
+    chosen = method.select_by_rule(budget, cost)
     for arch in (chosen.student, chosen.deep, chosen.wide):
         assert len({v for k, v in arch.items() if not k.startswith("d.")}) == 1
         assert len({v for k, v in arch.items() if k.startswith("d.")}) == 1
@@ -265,7 +265,7 @@ def test_with_nas(method_of):
     method = method_of("ugc")
     assert method.stages(method.config) == ("supernet", "search", "distill")
     assert method.steps("distill", {"supernet": 3, "distill": 4}) == 4
-    assert method.select_by_rule(Budget("macs", 1e9, "")) is None
+    assert method.select_by_rule(Budget("macs", 1e9, ""), method.setting.cost_model(method.setting.config)) is None
 
 
 def test_two_rates_know_who_sees_a_discriminator(method_of, distill):

@@ -9,8 +9,8 @@ import pytest
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
 from ugc.nn.arch import Choice, SearchSpace
-from ugc.nn.cost import Cost
-from ugc.search.budget import Budget, short
+from ugc.nn.cost import Cost, TimedCost
+from ugc.search.budget import Budget, short, spelled
 from ugc.search.evolution import SearchConfig, cross, evolve, mutate
 from ugc.search.pareto import front
 from ugc.search.region import Region, just_below, spread
@@ -71,8 +71,35 @@ def test_wrong_budgets_are_refused_with_the_forms(text):
         Budget.parse(text, ORIGINAL)
 
 
+@pytest.mark.parametrize("text, limit, runtime", [
+    ("latency=10ms", 10.0, "onnxruntime"), ("latency=0.5s@torch", 500.0, "torch"), (" Latency = 250us @ OnnxRuntime", 0.25,
+                                                                                    "onnxruntime")])
+def test_a_latency_is_a_budget_on_a_runtime(text, limit, runtime):
+    budget = Budget.parse(text, ORIGINAL)
+    assert (budget.key, budget.runtime, budget.text) == ("latency_ms", runtime, text)
+    assert budget.limit == pytest.approx(limit) and budget.most == f"{limit:g} ms in {runtime}"
+    assert budget.of(TimedCost(1, 2, 3, 0.2)) == 0.2 and budget.holds(TimedCost(10**9, 10**12, 10**12, limit))
+    assert not budget.holds(TimedCost(0, 0, 0, limit * 1.01))
+    assert Budget.parse(spelled(text), ORIGINAL).limit == budget.limit
+    with pytest.raises(UserError, match=rf"{limit:g} ms in {runtime} is out of reach: the smallest .* has 600, the largest "
+                                        r"900; raise the budget or lower --base"):
+        budget.check_reachable(TimedCost(1, 1, 1, 600.0), TimedCost(2, 2, 2, 900.0))
+
+
+def test_what_a_latency_means_is_spelled_out():
+    assert [spelled(text) for text in ("latency=10ms", "latency=10ms@torch", "40x", "macs=1.5G")] == [
+        "latency=10ms@onnxruntime", "latency=10ms@torch", "40x", "macs=1.5G"]
+
+
+@pytest.mark.parametrize("text", ["latency", "latency=10", "latency=ms", "latency=40x", "latency=10m", "latency=-1ms",
+                                  "latency=10ms@", "latency=10ms torch"])
+def test_no_time(text):
+    with pytest.raises(UserError, match=r"expected a time, such as latency=10ms, latency=0\.5s or latency=10ms@torch"):
+        Budget.parse(text, ORIGINAL)
+
+
 def test_a_budget_of_nothing():
-    for text in ("0x", "0G", "params=0.0M"):
+    for text in ("0x", "0G", "params=0.0M", "latency=0ms"):
         with pytest.raises(UserError, match="above zero"):
             Budget.parse(text, ORIGINAL)
 

@@ -181,8 +181,11 @@ def _made(record: Record, net: Row) -> Iterable[str]:
     seen = "the original's pictures of" if run.get("imitates") else f"{counts.get('labelled', 0):,} labelled pairs and"
     yield (f"method `{recipe.get('method')}`, {seen} {counts.get('unlabelled', 0):,} sources without a target, "
            f"{net.get('direction') or 'AtoB'}")
-    if budget:
-        yield f"budget {_code(str(budget.get('text')))}: at most {si(budget.get('limit', 0))} {budget.get('key')}"
+    if timed := record.metrics.get("latency"):
+        yield f"budget {_code(str(budget.get('text')))}: {timed.get('text')}"
+    elif budget:
+        unit = f"ms in {budget['on']}" if budget.get("on") else budget.get("key")
+        yield f"budget {_code(str(budget.get('text')))}: at most {si(budget.get('limit', 0))} {unit}"
     steps = recipe.get("steps") or {}
     taken = " · ".join(f"{stage} {steps[stage]:,}" for stage in record.stages if stage in steps)
     if taken:

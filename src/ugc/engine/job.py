@@ -18,6 +18,7 @@ from ugc.data.stream import Sources, Stream, train_data
 from ugc.engine.environment import environment
 from ugc.engine.given import open_original
 from ugc.engine.inherit import STAGES, check_source, take_over
+from ugc.engine.latency import Timing, timing
 from ugc.engine.recipe import FORMAT, Recipe, flat, read_recipe
 from ugc.export.saved import load_net, save_net
 from ugc.methods.method import METHODS, Method, Selection, Setting
@@ -56,12 +57,16 @@ class Job:
         self.budget = Budget.parse(recipe.budget, self.original_cost)
         if recipe.search.student:
             self.cost.space.parse(recipe.search.student)
-        self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
         if source and not (folder / "recipe.json").exists():
             check_source(source, recipe, self.split, self.dataset)
         if name := changed(folder, self.split, self.dataset):
             raise UserError(f"{folder}: {name} there lists other pictures than {self.dataset.name} gives now: the data have "
                             f"changed since the run began; put them back, or give another --out")
+        self.timing: Timing | None = None
+        if self.budget.runtime:  # after all that is quick to refuse: it may take minutes
+            self.timing = timing(self.setting, self.dataset.encoding, self.budget.runtime, folder)
+            self.cost = self.cost.timed(self.timing.model(self.cost))
+        self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
         self._stream: Stream | None = None
 
     @property
@@ -111,7 +116,7 @@ class Job:
     @cached_property
     def expected(self) -> Selection:
         """The nets of stage 2 as far as they are known: chosen, fixed by rule, or drawn from where the search will look."""
-        if by_rule := self.method.select_by_rule(self.budget):
+        if by_rule := self.method.select_by_rule(self.budget, self.cost):
             return by_rule
         if self.done("search"):
             return self.searched()
@@ -126,6 +131,8 @@ class Job:
                 take_over(self.source, self.folder)
             if self.given:
                 shutil.copytree(Path(self.recipe.original), self.folder / "original", dirs_exist_ok=True)
+            if self.timing:
+                self.timing.write(self.folder / "latency.json")
             write_json(self.folder / "run.json", self.about())
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         if read_json(self.folder / "run.json").get("identity", self.dataset.identity) != self.dataset.identity:
@@ -137,8 +144,9 @@ class Job:
         pairs = "" if self.method.imitates else f"{counts['labelled']} pairs, "
         say(f"{self.dataset.name}: {pairs}{counts['unlabelled']} unlabelled sources, "
             f"{counts['validation']} held out, {counts['test']} for the test · {self.setting.device.text}")
-        say(f"budget {self.budget.text}: at most {short(self.budget.limit)} {self.budget.key}; the original has "
-            f"{short(self.budget.of(self.original_cost))}")
+        say(f"budget {self.budget.text}: at most {self.budget.most}" + (
+            f" ({self.timing.text})" if self.timing else
+            f"; the original has {short(self.budget.of(self.original_cost))}"))
 
     def note_session(self) -> None:
         """`env.json`: on what the run began, and on what each later session goes on; a difference is said."""
@@ -163,7 +171,8 @@ class Job:
         return {"format": FORMAT, "dataset": self.dataset.name, "identity": self.dataset.identity, "notes": notes,
                 "counts": counts, "attribution": self.dataset.attribution, "stages": list(self.stages),
                 "imitates": self.method.imitates,
-                "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit},
+                "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit,
+                           **({"on": self.timing.text, "timed": self.timing.about} if self.timing else {})},
                 "channels": [self.setting.config.in_channels, self.setting.config.out_channels],
                 "from": str(self.source) if self.source else None}
 

@@ -28,6 +28,7 @@ from ugc.engine import evaluate
 from ugc.engine.card import write_card
 from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.job import Job
+from ugc.engine.latency import result
 from ugc.engine.loop import Stopped, train
 from ugc.engine.miou import jury_for
 from ugc.engine.pictures import sample_grid
@@ -163,15 +164,16 @@ class Run(Job):
         choice: dict[str, Any] = {"notes": list(notes)}
         for role, arch in chosen.archs.items():
             choice[role] = {"arch": arch.text, **vars(self.cost(arch)), "score": rows.get(arch.text, {}).get("score")}
+            timed = f", {choice[role]['latency_ms']:.4g} ms" if "latency_ms" in choice[role] else ""
             say(f"{role}: {short(choice[role]['macs_paper'])} macs_paper, {short(choice[role]['macs'])} macs, "
-                f"{short(choice[role]['params'])} params: {arch.text}")
+                f"{short(choice[role]['params'])} params{timed}: {arch.text}")
         for note in notes:
             say(note)
         write_json(self.stage("search") / "choice.json", choice)
 
     def selection(self) -> Selection:
         """What the search chose, or what the method fixes by rule."""
-        by_rule = self.method.select_by_rule(self.budget)
+        by_rule = self.method.select_by_rule(self.budget, self.cost)
         if by_rule is not None:
             if processes.lead():
                 self.write_choice(by_rule, (), {})
@@ -189,6 +191,9 @@ class Run(Job):
         jury, note = jury_for(self.dataset, data, device)
         metrics = evaluate.test(folders, data, device, self.stage("test") / "samples", self.recipe.seed,
                                 imitated="original" if self.method.imitates else None, jury=jury)
+        if self.timing and "student" in folders:
+            metrics["latency"] = result(folders, self.timing, self.budget.limit, self.cost, self.dataset.encoding)
+            say(f"budget {self.budget.text}: {metrics['latency']['text']}")
         if note:
             say(note)
             metrics["warnings"].append(note)

@@ -13,7 +13,7 @@ from ugc.models.discriminators import Discriminator
 from ugc.models.generator import GeneratorConfig
 from ugc.nn.arch import Arch
 from ugc.nn.backbones import BACKBONES
-from ugc.nn.cost import Cost
+from ugc.nn.cost import Cost, TimedCost
 from ugc.search.budget import short
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def plan(run: Job) -> list[str]:
         f"original {line(original)}",
         f"largest  {line(cost(space.largest))}",
         f"smallest {line(cost(space.smallest))}",
-        f"budget   {run.budget.text}: at most {short(run.budget.limit)} {run.budget.key}",
+        f"budget   {run.budget.text}: at most {run.budget.most}",
+        *([f"         {run.timing.text}"] if run.timing else []),
         f"device   {s.device.text}",
         "stages   " + ", ".join(f"{n} ({run.steps(n):,} steps)" if n in trained else n for n in run.stages),
     ]
@@ -50,7 +51,8 @@ def plan(run: Job) -> list[str]:
 
 
 def line(cost: Cost) -> str:
-    return f"{short(cost.params)} parameters, {short(cost.macs)} macs, {short(cost.macs_paper)} macs_paper"
+    timed = f", {cost.latency_ms:.4g} ms" if isinstance(cost, TimedCost) else ""
+    return f"{short(cost.params)} parameters, {short(cost.macs)} macs, {short(cost.macs_paper)} macs_paper{timed}"
 
 
 def reckoned(run: Job, stage: str) -> float:

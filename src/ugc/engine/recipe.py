@@ -19,6 +19,7 @@ from ugc.methods.objective import ObjectiveConfig
 from ugc.methods.selection import SelectionConfig
 from ugc.models.discriminators import PatchConfig
 from ugc.models.generator import FAMILIES, Generator, GeneratorConfig
+from ugc.search.budget import spelled
 from ugc.training.player import OptimiserConfig
 from ugc.version import __version__
 
@@ -85,7 +86,7 @@ class Recipe(Config):
         return self.model_copy(update={
             "device": device.device.type if self.device == "auto" else self.device,
             "precision": device.precision, "options": options,
-            "budget": self.budget or family.default_budget, "original": self._original(),
+            "budget": spelled(self.budget or family.default_budget), "original": self._original(),
             "patch": own.patch, "objective": own.objective,
             "distillation": self.distillation.resolved(), "data": self.data.model_copy(update=self._paths())})
 

@@ -96,7 +96,8 @@ def _asked_and_done(record: Record) -> Html:
     form = " to ".join(map(str, channels)) + (" channels" if len(channels) == 2 else "")
     labels = data.get("labels")
     share = f"{100 * labels:.3g} % of the pairs" if isinstance(labels, float | int) else plain(labels) if labels else ""
-    limit = f", at most {si(budget['limit'])} {budget.get('key', '')}" if _is_number(budget.get("limit")) else ""
+    unit = f"ms in {budget['on']}" if budget.get("on") else budget.get("key", "")
+    limit = f", at most {si(budget['limit'])} {unit}" if _is_number(budget.get("limit")) else ""
     loss, warm = _loss(record), run.get("warm_start") or {}
     trained = [f"{name} {steps[name]:,}" for name in record.stages if _is_number(steps.get(name))]
     dataset = str(run.get("dataset") or plain(data.get("path") or ""))
@@ -196,7 +197,7 @@ def _results(record: Record) -> Html | None:
     own = markup(tag("h3", "Against the original’s pictures"), close) if close else None
     theirs = markup(tag("h3", "Against the targets"), quality) if close and quality else quality
     return _section("The numbers", lead, own, theirs, tag("h3", "Cost of one image"), tables.cost(record),
-                    tables.protocol(record))
+                    tables.budget_of_time(record), tables.protocol(record))
 
 
 def _architecture(record: Record) -> Html | None:

@@ -165,6 +165,12 @@ def cost(record: Record) -> Html:
     return markup(_table(head, body), tag("div", [tag("p", f"{COSTS[k]}: {texts[k]}.") for k in columns], class_="foot"))
 
 
+def budget_of_time(record: Record) -> Html | None:
+    """What was predicted and what was measured, where the budget was a latency."""
+    said = (record.metrics.get("latency") or {}).get("text")
+    return tag("p", f"The budget: {said}.") if said else None
+
+
 def protocol(record: Record) -> Html | None:
     """All that `metrics.json` says of how it was measured."""
     about = record.metrics.get("protocol")

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,13 +66,7 @@ class Onnx(Format):
         return data
 
     def runtime(self, data: bytes) -> Run:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
+        session = session_of(data)
         names = [one.name for one in session.get_inputs()]
 
         def run(*inputs: Array) -> Array:
@@ -95,6 +91,22 @@ class Onnx(Format):
 
     def versions(self) -> dict[str, str]:
         return {"opset": str(OPSET), **{name: version(name) for name in self.needs}}
+
+
+def session_of(data: bytes, profile: Path | None = None) -> Any:
+    """The file in onnxruntime, on the CPU with as many threads as torch has here.
+
+    Args:
+        profile: what the name of the profile, which `end_profiling` writes and names, begins with; None writes none.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager

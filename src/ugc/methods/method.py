@@ -207,8 +207,8 @@ class Method(ABC):
         """The phase of a training stage, with what earlier stages left (`supernet`, `D`, `selection`) and the given
         `original`, where there is one: a net in eval mode on the device."""
 
-    def select_by_rule(self, budget: Budget) -> Selection | None:
-        """Architectures that this method fixes without a search; None where it searches."""
+    def select_by_rule(self, budget: Budget, cost: CostModel) -> Selection | None:
+        """Architectures that this method fixes without a search; None where it searches. cost: what `budget` limits."""
         return None
 
     def steps(self, stage: str, steps: Mapping[str, int]) -> int:

@@ -221,7 +221,7 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
     if config.student:
         student = space.parse(config.student)
         if not budget.holds(cost(student)):
-            raise UserError(f"search.student: that net has {short(limited(student))} {budget.key}, above the budget "
+            raise UserError(f"search.student: that net has {short(limited(student))} {budget.unit}, above the budget "
                             f"{budget.text} ({short(budget.limit)}); raise --budget")
         board.all("student", [student])
     else:

@@ -28,6 +28,7 @@ from ugc.methods.uniform import uniform_selection
 from ugc.models.discriminators import Discriminator, score
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
+from ugc.nn.cost import CostModel
 from ugc.search.budget import Budget
 from ugc.search.region import spread
 from ugc.training.player import Player
@@ -264,9 +265,9 @@ class Ugc(Method):
                 judge.load_state_dict(inherited["D"])
         return Distill(self.config, self.setting, nets["student"], nets, judges)
 
-    def select_by_rule(self, budget: Budget) -> Selection | None:
+    def select_by_rule(self, budget: Budget, cost: CostModel) -> Selection | None:
         """Table 4's "w/o NAS": the uniform net of the budget, and uniform teachers."""
-        return None if self.config.nas else uniform_selection(self.setting.cost_model(self.setting.config), budget)
+        return None if self.config.nas else uniform_selection(cost, budget)
 
     def steps(self, stage: str, steps: Mapping[str, int]) -> int:
         """Without NAS the distillation gets both stages' steps, so that as many are taken in all."""

@@ -14,7 +14,8 @@ grid (torchprofile, hence all published tables of this field). Norms, activation
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +43,13 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class TimedCost(Cost):
+    """The same, and `latency_ms`: milliseconds for one image, as predicted for a runtime."""
+
+    latency_ms: float
+
+
+@dataclass(frozen=True)
 class LayerCost:
     """One call of one elastic layer: input part widths, output width, grids before and after (H * W), and its cost."""
 
@@ -52,6 +60,20 @@ class LayerCost:
     grid_in: int
     grid_out: int
     cost: Cost
+
+
+@dataclass(frozen=True)
+class Governed:
+    """A layer of the largest member, and the choices that decide of it; "" stands for none.
+
+    parts, out: which choice governs each part of its input, and its output. gate: the depth choice that switches it on,
+    and the least depth that does.
+    """
+
+    full: LayerCost
+    parts: tuple[str, ...]
+    out: str
+    gate: tuple[str, int]
 
 
 class Searchable(Protocol):
@@ -123,7 +145,10 @@ class CostModel:
         self.space: SearchSpace = net.space  # type: ignore[assignment]
         self.size = size
         self._memo: dict[Arch, Cost] = {}
-        monomials = _monomials(net, self.space, size)
+        self._latency_ms: Callable[[Arch], float] | None = None
+        meta = _on_meta(net)
+        self.layers = _governed(meta, self.space, size)
+        monomials = _monomials(self.layers, dict(meta.named_modules()), self.space.largest)
         # Rows of the table: choices by position, a constant 1 behind them; terms grouped by gate.
         position = {c.name: i for i, c in enumerate(self.space.choices)} | {"": len(self.space.choices)}
         self._first = np.array([position[m[0]] for m in monomials])
@@ -134,8 +159,15 @@ class CostModel:
 
     def __call__(self, arch: Arch) -> Cost:
         if arch not in self._memo:
-            self._memo[arch] = Cost(*(int(v) for v in self.table([arch])[0]))
+            cost = Cost(*(int(v) for v in self.table([arch])[0]))
+            self._memo[arch] = TimedCost(**vars(cost), latency_ms=self._latency_ms(arch)) if self._latency_ms else cost
         return self._memo[arch]
+
+    def timed(self, latency_ms: Callable[[Arch], float]) -> CostModel:
+        """The same model with costs that are `TimedCost`s."""
+        other = copy(self)
+        other._latency_ms, other._memo = latency_ms, {}
+        return other
 
     def table(self, archs: list[Arch]) -> NDArray[np.int64]:
         """[len(archs), 3]: params, macs, macs_paper of many architectures at once."""
@@ -145,13 +177,11 @@ class CostModel:
         return rounded
 
 
-def _monomials(net: nn.Module, space: SearchSpace, size: tuple[int, int]
-               ) -> Mapping[tuple[str, str, str, int], NDArray[np.float64]]:
-    """(width choice, width choice, depth choice, least depth) -> factors of (params, macs, macs_paper); "" stands for 1."""
-    meta = _on_meta(net)
+def _governed(meta: nn.Module, space: SearchSpace, size: tuple[int, int]) -> list[Governed]:
+    """The layers of the largest member in order of execution, with what decides of them."""
     full = {layer.name: layer for layer in _trace(meta, space.largest, size)}
     governs: dict[tuple[str, int], str] = {}  # (layer, part or -1 for the output) -> choice
-    gates: dict[str, tuple[str, int]] = {}  # layer -> (depth choice, least depth that runs it)
+    gates: dict[str, tuple[str, int]] = {}
     for choice in space.choices:
         for value in choice.values[:-1] if choice.is_depth else choice.values[:-1][:1]:
             seen = {layer.name: layer for layer in _trace(meta, space.largest.having({choice.name: value}), size)}
@@ -169,26 +199,31 @@ def _monomials(net: nn.Module, space: SearchSpace, size: tuple[int, int]
                         one = governs.setdefault(place, choice.name) == choice.name
                         if not one or now * choice.values[-1] != was * value:
                             raise ValueError(f"a width of {name} is not a multiple of one choice")
+    return [Governed(layer, tuple(governs.get((name, part), "") for part in range(len(layer.have))),
+                     governs.get((name, -1), ""), gates.get(name, ("", 0))) for name, layer in full.items()]
+
+
+def _monomials(layers: list[Governed], modules: Mapping[str, nn.Module], largest: Arch
+               ) -> Mapping[tuple[str, str, str, int], NDArray[np.float64]]:
+    """(width choice, width choice, depth choice, least depth) -> factors of (params, macs, macs_paper); "" stands for 1."""
     table: dict[tuple[str, str, str, int], NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
-    modules = dict(meta.named_modules())
-    for name, layer in full.items():
-        module = modules[name]
+    for layer in layers:
+        module = modules[layer.full.name]
         assert isinstance(module, Elastic)
-        gate = gates.get(name, ("", 0))
-        _add_layer(table, layer, module, governs, space.largest, gate)
+        _add_layer(table, layer, module, largest)
     return table
 
 
-def _add_layer(table: dict[tuple[str, str, str, int], NDArray[np.float64]], layer: LayerCost, module: Elastic,
-               governs: Mapping[tuple[str, int], str], largest: Arch, gate: tuple[str, int]) -> None:
+def _add_layer(table: dict[tuple[str, str, str, int], NDArray[np.float64]], governed: Governed, module: Elastic,
+               largest: Arch) -> None:
     """Split a layer's cost at full width into monomials of the choices that govern its widths."""
+    layer, out = governed.full, governed.out
 
     def put(first: str, second: str, factors: NDArray[np.float64]) -> None:
         names = sorted((first, second))
         scale = np.prod([largest[n] for n in names if n])
-        table[(names[0], names[1], *gate)] += factors / scale
+        table[(names[0], names[1], *governed.gate)] += factors / scale
 
-    out = governs.get((layer.name, -1), "")
     weight = getattr(module, "weight", None)
     one_a_channel = weight is None or isinstance(module, ElasticBatchNorm) or (weight.shape[1] == 1 and layer.width > 1)
     bias = getattr(module, "bias", None)
@@ -199,5 +234,5 @@ def _add_layer(table: dict[tuple[str, str, str, int], NDArray[np.float64]], laye
     if bias is not None:
         put(out, "", np.array([layer.width, 0.0, 0.0]))
         cost[0] -= layer.width
-    for part, width in enumerate(layer.have):  # convolutions: bilinear in each part and the output
-        put(governs.get((layer.name, part), ""), out, cost * width / sum(layer.have))
+    for choice, width in zip(governed.parts, layer.have, strict=True):  # convolutions: bilinear in each part and the output
+        put(choice, out, cost * width / sum(layer.have))

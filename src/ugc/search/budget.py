@@ -1,6 +1,7 @@
-"""Budgets: `40x`, `macs=1.5G`, `macs_paper=1.5G`, `params=0.15M`; a bare `1.5G` means `macs`.
+"""Budgets: `40x`, `macs=1.5G`, `macs_paper=1.5G`, `params=0.15M`; a bare `1.5G` means `macs`; `latency=10ms@onnxruntime`.
 
-For one image at the run's crop size and channels. `40x` is the original's macs_paper / 40.
+For one image at the run's crop size and channels. `40x` is the original's macs_paper / 40. What a latency is, on which
+runtime and machine, knows whoever makes the costs: here it is a number of a cost like the others.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ from ugc.nn.cost import KEYS, Cost
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 MOST = 1e30
+RUNTIME = "onnxruntime"  # of a latency that names none
+MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+LATENCY = re.compile(r"latency\s*=\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[um]?s)(?:\s*@\s*(?P<runtime>[\w.-]+))?",
+                     re.IGNORECASE)
 FORM = re.compile(r"(?:(?P<key>[a-z_]+)\s*=\s*)?(?P<number>\d+(?:\.\d+)?(?:e\d+)?)\s*(?P<unit>[KMGx]?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """At most `limit` of the cost `key`."""
+    """At most `limit` of the cost `key`. runtime: whose latency it is."""
 
     key: str
     limit: float
     text: str
+    runtime: str = ""
 
     @staticmethod
     def parse(text: str, original: Cost) -> Budget:
@@ -31,10 +37,13 @@ class Budget:
         Raises:
             UserError: not of one of the forms above.
         """
+        if text.strip().lower().startswith("latency"):
+            return Budget._latency(text)
         match = FORM.fullmatch(text.strip())
         key = (match and match["key"]) or ""
         if not match or (key and key not in KEYS) or (match["unit"].lower() == "x" and key not in ("", *KEYS)):
-            raise UserError(f"--budget {text!r}: expected 40x, macs=1.5G, macs_paper=1.5G, params=0.15M or 1.5G")
+            raise UserError(f"--budget {text!r}: expected 40x, macs=1.5G, macs_paper=1.5G, params=0.15M, 1.5G or "
+                            "latency=10ms")
         number = float(match["number"])
         if not 0 < number < MOST:
             raise UserError(f"--budget {text!r}: must be above zero and below {MOST:g}")
@@ -42,6 +51,28 @@ class Budget:
             key = key or "macs_paper"
             return Budget(key, getattr(original, key) / number, text)
         return Budget(key or "macs", number * UNITS[match["unit"].upper()], text)
+
+    @staticmethod
+    def _latency(text: str) -> Budget:
+        match = LATENCY.fullmatch(text.strip())
+        if not match:
+            raise UserError(f"--budget {text!r}: expected a time, such as latency=10ms, latency=0.5s or latency=10ms@torch")
+        limit, runtime = float(match["number"]) * MS[match["unit"].lower()], (match["runtime"] or RUNTIME).lower()
+        if not 0 < limit < MOST:
+            raise UserError(f"--budget {text!r}: must be above zero and below {MOST:g} ms")
+        return Budget("latency_ms", limit, text, runtime)
+
+    @property
+    def most(self) -> str:
+        """The limit for people, such as `1.5G macs` or `10 ms in onnxruntime`."""
+        return f"{self._said(self.limit)} {self.unit}"
+
+    @property
+    def unit(self) -> str:
+        return f"ms in {self.runtime}" if self.runtime else self.key
+
+    def _said(self, value: float) -> str:
+        return f"{value:.4g}" if self.runtime else short(value)
 
     def of(self, cost: Cost) -> float:
         """The part of a cost that this budget limits."""
@@ -52,15 +83,21 @@ class Budget:
 
     def check_reachable(self, smallest: Cost, largest: Cost) -> None:
         """UserError when not even the smallest sub-network fits, or when the largest does, too."""
-        span = f"the smallest sub-network has {short(self.of(smallest))}, the largest {short(self.of(largest))}"
+        span = f"the smallest sub-network has {self._said(self.of(smallest))}, the largest {self._said(self.of(largest))}"
         if self.holds(largest):
-            raise UserError(f"--budget {self.text}: {short(self.limit)} {self.key} leaves nothing to compress: {span}; "
+            raise UserError(f"--budget {self.text}: {self.most} leaves nothing to compress: {span}; "
                             "ask for less")
         if not self.holds(smallest):
             times = re.search(r"([\d.e]+)\s*x$", self.text.strip(), re.IGNORECASE)
             most = float(times[1]) * self.limit / self.of(smallest) if times else 0.0
             way = f"ask for at most {int(10 * most) / 10:g}x" if times else "raise the budget or lower --base"
-            raise UserError(f"--budget {self.text}: {short(self.limit)} {self.key} is out of reach: {span}; {way}")
+            raise UserError(f"--budget {self.text}: {self.most} is out of reach: {span}; {way}")
+
+
+def spelled(text: str) -> str:
+    """The text with the runtime that a latency means."""
+    named = re.match(r"\s*latency\b", text, re.IGNORECASE) is None or "@" in text
+    return text if named else f"{text.strip()}@{RUNTIME}"
 
 
 def short(number: float) -> str:

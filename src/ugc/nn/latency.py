@@ -1,0 +1,154 @@
+"""The latency of any member of a supernet, from the layer times of a few that were timed.
+
+A layer's time is what passes from the end of the convolution before it to its own end, in a whole net that runs. So norms,
+activations, padding, additions and a runtime's own reordering are in it, as they occur, fused or not; single layers timed
+alone have other caches, other layouts and no neighbour to be fused with. Layers of one place (a name without the number of
+the block) and one grid share one law of the widths w before and v behind, fitted to all of their times:
+
+    t(w, v) = a + b w + c v + d w v + e W + f V + g W V        W, V: widths rounded up to 16, the lanes of a register
+    latency(arch) = overhead + share x sum of t
+
+By least squares of relative errors, with no coefficient below 0: more channels are never predicted to be faster, which is
+what a search that steps towards a cost counts on. overhead and share are fitted to the same members timed as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugc.nn.arch import Arch, SearchSpace
+from ugc.nn.cost import CostModel, Governed, LayerCost
+
+LANES = 16
+Place = tuple[str, int, int]  # a layer's name without the number of its block, and its grids
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Seconds of one convolution of a net, and all since the one before: w channels in (all parts), v out."""
+
+    place: Place
+    w: int
+    v: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MemberTimes:
+    """One member: seconds of the whole, and of its layers."""
+
+    arch: str
+    whole: float
+    layers: tuple[LayerTime, ...]
+
+
+def timed_layers(layers: Sequence[LayerCost]) -> list[LayerCost]:
+    """Those of a trace whose ends are timed: the convolutions."""
+    return [layer for layer in layers if layer.cost.macs]
+
+
+def place_of(layer: LayerCost) -> Place:
+    """`body.3.conv1` -> `body.#.conv1`, with H * W before and behind."""
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "#", layer.name), layer.grid_in, layer.grid_out
+
+
+def design(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Arch]:
+    """Members to time: the largest, which has every layer, the smallest, and `count` - 2 in which each choice takes all of
+    its values equally often, in random order (a Latin hypercube)."""
+    columns = {}
+    for choice in space.choices:
+        values = [choice.values[i * len(choice.values) // max(count - 2, 1)] for i in range(count - 2)]
+        columns[choice.name] = [values[i] for i in rng.permutation(len(values))]
+    drawn = [Arch({name: values[i] for name, values in columns.items()}) for i in range(count - 2)]
+    return list(dict.fromkeys([space.largest, space.smallest, *drawn]))
+
+
+class LatencyModel:
+    """latency_ms(arch) of the members that a cost model knows.
+
+    Args:
+        members: at least one of them has every layer of the largest.
+    """
+
+    def __init__(self, cost: CostModel, members: Sequence[MemberTimes]) -> None:
+        groups: dict[Place, list[LayerTime]] = defaultdict(list)
+        for member in members:
+            for layer in member.layers:
+                groups[layer.place].append(layer)
+        laws = {place: _law(times) for place, times in groups.items()}
+        self._layers = [_Layer(layer, laws[place_of(layer.full)], cost.space.largest)
+                        for layer in cost.layers if layer.full.cost.macs]
+        sums = np.array([self.layers_ms(cost.space.parse(member.arch)) for member in members])
+        whole = np.array([1000 * member.whole for member in members])
+        self.overhead, self.share = (float(x) for x in nonnegative(np.stack([np.ones_like(sums), sums], 1), whole))
+        off = np.abs((self.overhead + self.share * sums) / whole - 1)
+        self.off = float(np.median(off)), float(off.max())  # median and worst relative error on `members` themselves
+
+    def __call__(self, arch: Arch) -> float:
+        return self.overhead + self.share * self.layers_ms(arch)
+
+    def layers_ms(self, arch: Arch) -> float:
+        """The sum of t."""
+        return sum(layer.ms(arch) for layer in self._layers)
+
+
+class _Layer:
+    """t of one layer as a function of the architecture."""
+
+    def __init__(self, governed: Governed, law: NDArray[np.float64], largest: Arch) -> None:
+        self.governed, self.law, self.largest = governed, law, largest
+        self.names = sorted({name for name in (*governed.parts, governed.out) if name})
+        self.known: dict[tuple[int, ...], float] = {}
+
+    def ms(self, arch: Arch) -> float:
+        gate, least = self.governed.gate
+        if gate and arch[gate] < least:
+            return 0.0
+        key = tuple(arch[name] for name in self.names)
+        if key not in self.known:
+            full = self.governed.full
+            w = sum(self._width(choice, width, arch) for choice, width in zip(self.governed.parts, full.have, strict=True))
+            terms = _terms(np.array([w]), np.array([self._width(self.governed.out, full.width, arch)]))
+            self.known[key] = 1000 * float(terms[0] @ self.law)
+        return self.known[key]
+
+    def _width(self, choice: str, full: int, arch: Mapping[str, int]) -> int:
+        return full * arch[choice] // self.largest[choice] if choice else full
+
+
+def _terms(w: NDArray[np.int64], v: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[n, 7]: what the coefficients of t multiply."""
+    up_w, up_v = (-(-x // LANES) * LANES for x in (w, v))
+    return np.stack([np.ones_like(w), w, v, w * v, up_w, up_v, up_w * up_v], 1).astype(np.float64)
+
+
+def _law(times: Sequence[LayerTime]) -> NDArray[np.float64]:
+    """a .. g, in seconds."""
+    w, v = np.array([t.w for t in times]), np.array([t.v for t in times])
+    return nonnegative(_terms(w, v), np.array([t.seconds for t in times]))
+
+
+def nonnegative(terms: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x >= 0 with the least sum of (terms @ x / wanted - 1)^2; `terms` [n, few] >= 0, `wanted` [n] > 0.
+
+    The best x leaves some terms out and is free in the others: every choice of these is tried.
+    """
+    scaled = terms / wanted[:, None]
+    size = np.linalg.norm(scaled, axis=0)
+    scaled, count = scaled / np.where(size, size, 1.0), terms.shape[1]
+    best, least = np.zeros(count), float(len(wanted))
+    for some in range(1, min(count, len(wanted)) + 1):
+        for chosen in combinations(range(count), some):
+            found = np.linalg.lstsq(scaled[:, chosen], np.ones(len(wanted)), rcond=None)[0]
+            error = float(np.sum((scaled[:, chosen] @ found - 1) ** 2))
+            if (found >= 0).all() and error < least * (1 - 1e-9):
+                best, least = np.zeros(count), error
+                best[list(chosen)] = found
+    return best / np.where(size, size, 1.0)

@@ -1,0 +1,167 @@
+"""Runs with a budget of time, on a clock whose layers cost what is written here."""
+
+import json
+import shutil
+
+import pytest
+
+from ugc.core.encoding import PICTURES
+from ugc.core.errors import UserError
+from ugc.core.files import home
+from ugc.engine import latency
+from ugc.engine.latency import MEMBERS, Timing, check, timing
+from ugc.export.runtimes import RUNTIMES, Opened, Runtime
+from ugc.nn.cost import trace
+from ugc.nn.latency import timed_layers
+
+NARROW = ("--set", "generator.blocks=3", "--set", "generator.widths=[1,4,8]", "--set", "generator.depths=[0,1]")
+
+
+class Dial(Opened):
+    """A start of 20 us a layer, 1 us for every thousand multiply-adds, and 0.1 ms a picture."""
+
+    def __init__(self, net, size):
+        self.each = [20e-6 + 1e-9 * layer.cost.macs for layer in timed_layers(trace(net, None, size))]
+
+    def run(self):
+        raise AssertionError("nothing is run")
+
+    def layers(self):
+        return self.each
+
+    def seconds(self):
+        return 1e-4 + sum(self.each)
+
+
+class Sundial(Runtime):
+    opened = 0
+
+    def version(self):
+        return "sundial 1.0"
+
+    def open(self, net, encoding, size):
+        type(self).opened += 1
+        return Dial(net, size)
+
+
+@pytest.fixture
+def sundial(monkeypatch):
+    RUNTIMES["torch"]  # the registry is filled
+    monkeypatch.setitem(RUNTIMES._things, "sundial", Sundial)
+    monkeypatch.setattr(Sundial, "opened", 0)
+    return Sundial
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("UGC_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "latency"
+
+
+def true_ms(setting, arch):
+    return 1000 * Dial(latency.member(setting, arch), setting.size).seconds()
+
+
+@pytest.mark.parametrize("family", ["pix2pix-resnet", "pix2pix-unet"])
+def test_whole_nets_are_predicted(family, setting_of, sundial, cache, tmp_path):
+    setting = setting_of(family)
+    timed = timing(setting, PICTURES, "sundial", tmp_path)
+    model = timed.model(setting.cost_model(setting.config))
+    found = check(setting, PICTURES, Sundial(), model, 12)
+    assert len(found) == 12 and sundial.opened == MEMBERS + 12
+    assert all(measured == pytest.approx(true_ms(setting, arch)) for arch, _, measured in found)
+    assert max(abs(predicted / measured - 1) for _, predicted, measured in found) < 0.15
+
+
+def test_members_are_timed_once_and_a_cut_off_timing_goes_on(setting_of, sundial, cache, tmp_path, monkeypatch):
+    setting, plain, seen = setting_of("pix2pix-resnet"), latency.member_times, []
+
+    def cut(setting, arch, *rest):
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        seen.append(arch.text)
+        return plain(setting, arch, *rest)
+
+    monkeypatch.setattr(latency, "member_times", cut)
+    with pytest.raises(KeyboardInterrupt):
+        timing(setting, PICTURES, "sundial", tmp_path)
+    monkeypatch.setattr(latency, "member_times", plain)
+    whole = timing(setting, PICTURES, "sundial", tmp_path)
+    assert [m.arch for m in whole.members[:5]] == seen and len(whole.members) == MEMBERS == sundial.opened
+    assert timing(setting, PICTURES, "sundial", tmp_path) == whole and sundial.opened == MEMBERS
+    (path,) = cache.iterdir()
+    assert Timing.read(path) == whole and whole.about["runtime"] == "sundial" and whole.about["threads"] == 1
+
+
+def test_another_size_or_number_of_threads_is_another_table(setting_of, sundial, cache, tmp_path, monkeypatch):
+    timing(setting_of("pix2pix-resnet"), PICTURES, "sundial", tmp_path)
+    timing(setting_of("pix2pix-resnet", base=16), PICTURES, "sundial", tmp_path)
+    monkeypatch.setattr(latency.torch, "get_num_threads", lambda: 7)
+    timing(setting_of("pix2pix-resnet"), PICTURES, "sundial", tmp_path)
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_a_damaged_table_is_named(setting_of, sundial, cache, tmp_path):
+    (tmp_path / "latency.json").write_text('{"about": {}, "members": [{"arch": "x"}]}')
+    with pytest.raises(UserError, match=r"latency\.json holds no layer times; remove it"):
+        timing(setting_of("pix2pix-resnet"), PICTURES, "sundial", tmp_path)
+
+
+def test_a_run_within_a_latency(sundial, ugc, tiny_data, tiny, tmp_path, monkeypatch):
+    """From the first look at it to the report, and again; the run keeps the table that it began with."""
+    run = tmp_path / "run"
+    shutil.rmtree(home() / "latency", ignore_errors=True)
+    words = ("run", tiny_data, "--out", run, *tiny, *NARROW, "--original", "none", "--budget")
+    told = ugc(*words, "latency=9s@sundial", "--dry-run")
+    assert told.code == 2 and "leaves nothing to compress: the smallest sub-network has" in told.last and not run.exists()
+    least, most = (float(word.strip(",;")) for word in (told.last.split(" has ")[1].split()[0],
+                                                      told.last.split("the largest ")[1].split()[0]))
+    assert 0.3 < least < most / 2
+    assert "sundial 1.0, fp32, one picture of 32x32" in told.err and sundial.opened <= MEMBERS
+    budget = f"latency={0.7 * least + 0.3 * most:.4g}ms@sundial"
+    limit = float(budget[8:-10])
+    told = ugc(*words, budget, "--dry-run")
+    assert told.code == 0 and f"at most {limit:g} ms in sundial" in told.out and f"{least:.4g} ms" in told.out
+    told = ugc(*words, budget, "--until", "search")
+    assert told.code == 0, told.err
+    chosen = json.loads((run / "stages/search/choice.json").read_text())["student"]
+    assert 0.5 * limit < chosen["latency_ms"] <= limit
+    about = json.loads((run / "run.json").read_text())["budget"]
+    assert (about["key"], about["limit"], about["timed"]["runtime"], about["timed"]["size"]) == (
+        "latency_ms", limit, "sundial", [32, 32])
+    assert json.loads((run / "recipe.json").read_text())["budget"] == budget
+
+    shutil.rmtree(home() / "latency")
+    before = sundial.opened
+    told = ugc(*words, budget)  # goes on
+    assert told.code == 0, told.err
+    assert sundial.opened == before + 1  # the student, at the end
+    found = json.loads((run / "metrics.json").read_text())["latency"]
+    assert found["limit_ms"] == limit and found["predicted_ms"] == round(chosen["latency_ms"], 3)
+    assert found["measured_ms"]["student"] == pytest.approx(found["predicted_ms"], rel=0.15)
+    for page in ("report.html", "student/README.md"):
+        assert f"at most {limit:g} ms in sundial 1.0, fp32" in (run / page).read_text()
+    assert "the student was predicted" in (run / "report.html").read_text()
+
+    told = ugc("run", "--from", run, "--out", tmp_path / "other", "--budget", f"latency={0.8 * limit:.4g}ms@sundial",
+               "--until", "search")
+    assert told.code == 0, told.err
+    other = json.loads((tmp_path / "other/stages/search/choice.json").read_text())["student"]
+    assert other["latency_ms"] <= 0.8 * limit * 1.001
+
+
+def test_a_latency_without_a_search(sundial, ugc, tiny_data, tiny, tmp_path):
+    """The uniform net within it."""
+    words = ("run", tiny_data, "--out", tmp_path / "run", *tiny, *NARROW, "--original", "none", "--set", "options.nas=false")
+    told = ugc(*words, "--budget", "latency=9s@sundial", "--dry-run")
+    most = float(told.last.split("the largest ")[1].split(";")[0])
+    told = ugc(*words, "--budget", f"latency={0.5 * most:.4g}ms@sundial", "--until", "distill")
+    assert told.code == 0, told.err
+    chosen = json.loads((tmp_path / "run/stages/search/choice.json").read_text())["student"]
+    assert chosen["latency_ms"] <= 0.5 * most * 1.001
+
+
+def test_an_unknown_runtime_is_refused_before_anything_is_timed(sundial, ugc, tiny_data, tiny, tmp_path):
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, "--budget", "latency=10ms@sundail")
+    assert told.code == 2 and "unknown runtime 'sundail': did you mean 'sundial'?" in told.last
+    assert sundial.opened == 0 and not (tmp_path / "run").exists()
