@@ -273,22 +273,27 @@ def main() -> None:
     if "tf32" in precisions and not cuda:
         parser.error("--precision tf32 needs CUDA")
     rows: list[dict[str, Any]] = []
-    also: dict[str, Any] = {"parts": {}, "rounds": {}, "peaks": {}}
-    for size, family in product(options.size, options.family):
-        for batch, step in product(options.batch or ((1, 4) if size >= 128 else (8,)), STEPS):
-            case = Case(*recipe_of(family, size, batch, options.backbone), step, options.device)
+    also: dict[str, dict[str, Any]] = {"peaks": {}, "times": {}, "parts": {}}
+    try:
+        for case in cases(options):
             found = apart(time_of, case, precisions, options.rounds)
             memory = {version: apart(memory_of, case, version) for version in (PLAIN, *precisions)}
             new = rows_of(case, precisions, found, memory)
             peaks = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found["peaks"].items())
-            print(f"\n{case.text}: peak {peaks} GMAC/s\n{table(new)}\n{parts_table(found['parts'])}", flush=True)
+            print(f"\n{case.text}: peak {peaks} GMAC/s\n{table(new)}\n{parts_table(found['parts'])}\n", flush=True)
             rows += new
-            for key, what in (("parts", found["parts"]), ("rounds", found["times"]), ("peaks", found["peaks"])):
-                also[key][case.text] = what
-            if options.out:  # what is done is kept
-                write(options.out, "step", device, rows, **also)
-    if not options.out:
-        write(None, "step", device, rows)
+            for key in also:
+                also[key][case.text] = found[key]
+    finally:  # what is done is kept
+        if rows:
+            write(options.out, "step", device, rows, **also)
+
+
+def cases(options: argparse.Namespace) -> Iterator[Case]:
+    """Those that were asked for."""
+    for size, family in product(options.size, options.family):
+        for batch, step in product(options.batch or ((1, 4) if size >= 128 else (8,)), STEPS):
+            yield Case(*recipe_of(family, size, batch, options.backbone), step, options.device)
 
 
 if __name__ == "__main__":
