@@ -24,7 +24,6 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +35,7 @@ from straightforward import Straightforward
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc.core.clock import Clock
-from ugc.core.device import Device, choose, keep_freed_memory
+from ugc.core.device import choose, keep_freed_memory
 from ugc.data.stream import Batch
 from ugc.engine.recipe import Recipe
 from ugc.methods.method import Phase, Selection
@@ -50,6 +49,7 @@ FAMILIES = ("pix2pix-resnet", "pix2pix-unet")
 STEPS = ("stage 1", "stage 2 teaching", "stage 2 alone")
 PLAIN = "straightforward"
 PRECISIONS = ("fp32", "tf32", "bf16")
+TYPES = {"tf32": "fp32"}
 GOALS = {"fp32": "0.85 of plain, 60 % of peak", "bf16": "0.5 of plain"}  # at 256x256, issue 6
 PATIENCE = 25.0  # seconds that the rounds of a step may take, unless --rounds says how many
 LEAST, MOST = 2, 15  # rounds
@@ -83,7 +83,7 @@ def recipe_of(family: str, size: int, batch: int, backbone: str | None) -> tuple
 
 def phase_of(case: Case, precision: str) -> Phase:
     """The phase of a case with fresh weights."""
-    recipe = case.recipe.model_copy(update={"device": case.device, "precision": "fp32" if precision == "tf32" else precision})
+    recipe = case.recipe.model_copy(update={"device": case.device, "precision": TYPES.get(precision, precision)})
     setting = recipe.setting(case.channels)
     method = Ugc(UgcConfig(every=2), setting)
     if case.step == "stage 1":
@@ -101,7 +101,7 @@ def phase_of(case: Case, precision: str) -> Phase:
 
 
 def clock_of(phase: Phase, step: str) -> Clock:
-    """Stage 1: of 64 steps the one whose G_r is nearest to their mean cost. Stage 2: an even step teaches, an odd does not."""
+    """Stage 1: of 64 steps the one whose G_r is nearest to their mean cost. Stage 2: even steps teach, odd ones do not."""
     if not isinstance(phase, Supernet):
         return Clock(0, STEPS.index(step) - 1)
     clocks = [Clock(0, i) for i in range(64)]
@@ -135,10 +135,10 @@ def arithmetic(precision: str) -> Iterator[None]:
             backend.allow_tf32 = value
 
 
-def stepping(step: Callable[[Batch, Clock], Any], batch: Batch, clock: Clock, precision: str) -> Callable[[], None]:
+def stepping(who: Phase | Straightforward, batch: Batch, clock: Clock, precision: str) -> Callable[[], None]:
     def call() -> None:
         with arithmetic(precision):
-            step(batch, clock)
+            who.step(batch, clock)
     return call
 
 
@@ -173,26 +173,25 @@ def time_of(case: Case, precisions: tuple[str, ...], rounds: int | None) -> dict
     keep_freed_memory()
     phases = {name: phase_of(case, name) for name in precisions}
     plain = Straightforward(phase_of(case, "fp32"))
-    one = phases[precisions[0]]
-    device, clock = one.players[next(iter(one.players))].device, clock_of(one, case.step)
-    batch = noise(case, device.device)
+    one, device = phases[precisions[0]], choose(case.device, "fp32").device
+    batch, clock = noise(case, device), clock_of(one, case.step)
     macs = case.recipe.batch * convolutions(lambda: one.step(first(batch), clock))
     peaks = {}
     for name in precisions:
         with arithmetic(name):
-            peaks[name] = convolution_peak(choose(case.device, "fp32" if name == "tf32" else name), least=0.4)
-    calls = {PLAIN: stepping(plain.step, batch, clock, "fp32"),
-             **{name: stepping(phase.step, batch, clock, name) for name, phase in phases.items()}}
-    warm = sum(timed(call, device.device) for call in calls.values())
-    times = in_turns(calls, device.device, rounds or max(LEAST, min(MOST, int(PATIENCE / warm))), warm=0)
+            peaks[name] = convolution_peak(choose(case.device, TYPES.get(name, name)), least=0.4)
+    calls = {PLAIN: stepping(plain, batch, clock, "fp32"),
+             **{name: stepping(phase, batch, clock, name) for name, phase in phases.items()}}
+    warm = sum(timed(call, device) for call in calls.values())
+    times = in_turns(calls, device, rounds or max(LEAST, min(MOST, int(PATIENCE / warm))), warm=0)
     parts = {name: where(calls[name], phase, device) for name, phase in phases.items()}
     return {"macs": macs, "peaks": peaks, "times": times, "parts": parts}
 
 
-def where(call: Callable[[], None], phase: Phase, device: Device) -> dict[str, float]:
+def where(step: Callable[[], None], phase: Phase, device: torch.device) -> dict[str, float]:
     """Seconds by part, in one more step."""
-    with watched(phase, device.device) as parts:
-        call()
+    with watched(phase, device) as parts:
+        step()
     return parts.seconds
 
 
@@ -202,20 +201,18 @@ def memory_of(case: Case, version: str) -> float:
     The first makes the optimisers' state. Resident memory; on CUDA what tensors took in that step.
     """
     keep_freed_memory()
-    phase = phase_of(case, "fp32" if version == PLAIN else version)
-    device, clock = phase.players[next(iter(phase.players))].device, clock_of(phase, case.step)
-    batch = noise(case, device.device)
-    step = phase.step
+    phase, device = phase_of(case, "fp32" if version == PLAIN else version), choose(case.device, "fp32").device
+    batch, clock, step = noise(case, device), clock_of(phase, case.step), phase.step
     if version == PLAIN:
         step = Straightforward(phase).step
         del phase
     with arithmetic(version):
         step(first(batch), clock)
-        if device.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device.device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         step(batch, clock)
-    if device.device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device.device))
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
     for line in Path("/proc/self/status").read_text().splitlines():  # getrusage would tell of who started this process, too
         if line.startswith("VmHWM:"):
             return 1024.0 * int(line.split()[1])
@@ -282,8 +279,8 @@ def main() -> None:
             peaks = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found["peaks"].items())
             print(f"\n{case.text}: peak {peaks} GMAC/s\n{table(new)}\n{parts_table(found['parts'])}\n", flush=True)
             rows += new
-            for key in also:
-                also[key][case.text] = found[key]
+            for key, kept in also.items():
+                kept[case.text] = found[key]
     finally:  # what is done is kept
         if rows:
             write(options.out, "step", device, rows, **also)

@@ -4,7 +4,8 @@ Nothing is shared that could be computed again. L_OD looks at both pictures anew
 is computed for each fake; teachers keep a graph on every step, also where they do not learn; every parameter asks for a
 gradient, so what a generator learns from D is taken with respect to D's weights, too; the sandwich is one sum and one
 backward pass. In full precision, with torch's own Adam, NCHW. The nets are written out here on tensors, so that what makes
-`ugc` faster makes nothing of this faster. Losses and weights equal those of `methods/ugc.py` (tests/benchmarks/test_step.py).
+`ugc` faster makes nothing of this faster; only the backbone is ours. Losses and weights equal those of `methods/ugc.py`
+(tests/benchmarks/test_step.py).
 
 Left out: running statistics of batch norm, which no training step reads.
 """

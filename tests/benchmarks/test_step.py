@@ -16,10 +16,9 @@ FAMILIES = ("pix2pix-resnet", "pix2pix-unet")
 
 def tiny(family, step, **fields):
     blocks = {"generator": {"blocks": 3}} if family == "pix2pix-resnet" else {}
-    recipe = Recipe.parse({"family": family, "base": 8, "batch": 2, "patch": {"ndf": 8}, **blocks,
-                           "data": {"path": "noise", "size": 32}, "distillation": {"backbone": "lite0", "l1": 3.0}, **fields},
-                          "test")
-    return Case(recipe, (3, 3), step, "cpu")
+    fields = {"family": family, "base": 8, "batch": 2, "patch": {"ndf": 8}, "data": {"path": "noise", "size": 32}, **blocks,
+              "distillation": {"backbone": "lite0", "l1": 3.0}, **fields}
+    return Case(Recipe.parse(fields, "test"), (3, 3), step, "cpu")
 
 
 def in_doubles(phase):
@@ -50,7 +49,7 @@ def assert_same(phase, plain):
         for key, p in player.net.named_parameters():
             assert (p in state) == (net.w[key] in net.adam.state), (name, key)
             told = state[p]["exp_avg_sq"].sqrt() > 1e-9 * largest if p in state else torch.ones_like(p, dtype=torch.bool)
-            torch.testing.assert_close(net.w[key].detach()[told], p.detach()[told], rtol=1e-7, atol=1e-9, msg=f"{name} {key}")
+            torch.testing.assert_close(net.w[key].detach()[told], p.detach()[told], rtol=1e-7, atol=1e-9, msg=key)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
