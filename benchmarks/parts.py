@@ -90,7 +90,7 @@ def watched(phase: Phase, device: torch.device) -> Iterator[Parts]:
 
             def made(plain: Any) -> Any:
                 def call(x: torch.Tensor, *arch: Any) -> Any:
-                    member = {space.largest: "_l", space.smallest: "_s"}.get(arch[0], "_r") if space and arch else ""
+                    member = {space.largest: "_l", space.smallest: "_s"}.get(arch[0], "_r") if space is not None and arch else ""
                     last[name] = name + member
                     with parts.part(f"{last[name]} forward"):
                         return plain(x, *arch)
