@@ -90,7 +90,8 @@ def watched(phase: Phase, device: torch.device) -> Iterator[Parts]:
 
             def made(plain: Any) -> Any:
                 def call(x: torch.Tensor, *arch: Any) -> Any:
-                    member = {space.largest: "_l", space.smallest: "_s"}.get(arch[0], "_r") if space is not None and arch else ""
+                    known = {space.largest: "_l", space.smallest: "_s"} if space is not None else {}
+                    member = known.get(arch[0], "_r") if known and arch else ""
                     last[name] = name + member
                     with parts.part(f"{last[name]} forward"):
                         return plain(x, *arch)

@@ -50,13 +50,13 @@ def examination(run: Job, nets: Mapping[str, Callable[[], Generator]], watch: St
     read = each(lambda: next(data.batches(some)))
     features = each(lambda: tools.features(target))
     metrics = each(lambda: score([(target, target)], Tools(judges=tools.judges)))
-    sets = [_features(tools, count, seed) for seed in (0, 1)]
-    statistics, of_floor = watch(lambda: compared(*sets)), watch(lambda: floor(sets[0]))
+    one, other = _features(tools, count, 0), _features(tools, count, 1)
+    statistics, of_floor = watch(lambda: compared(one, other)), watch(lambda: floor(one))
     answers, alone = dict[str, float](), dict[str, float]()
     for role, make in nets.items():
         net = make().init(torch.Generator().manual_seed(0)).eval()
-        one = torch.zeros(net.source_shape(size))
-        alone[role] = each(partial(_answer, net, one, data.depth), 1)
+        blank = torch.zeros(net.source_shape(size))
+        alone[role] = each(partial(_answer, net, blank, data.depth), 1)
         answers[role] = each(partial(_answer, net.to(device), source, data.depth))
     copies = encoding.view(source).shape[1] == target.shape[1]
 
