@@ -71,6 +71,6 @@ def _by_product(layer: ElasticConvTranspose, *xs: Tensor, width: int | None = No
     x = xs[0] if len(xs) == 1 else torch.cat(xs, 1)
     patches = layer.weight.flatten(1).T @ x.flatten(2)  # [N, o k k, H W]
     more = layer.kernel + layer.output_padding - 2 * layer.padding
-    height, width = ((side - 1) * layer.stride + more for side in x.shape[2:])
-    y = F.fold(patches, (height, width), layer.kernel, padding=layer.padding, stride=layer.stride)  # [N, o, 2 H, 2 W]
+    tall, wide = ((side - 1) * layer.stride + more for side in x.shape[2:])
+    y = F.fold(patches, (tall, wide), layer.kernel, padding=layer.padding, stride=layer.stride)  # [N, o, 2 H, 2 W]
     return y if layer.bias is None else y + layer.bias.to(y.dtype).view(1, -1, 1, 1)
