@@ -58,13 +58,12 @@ def times(run: Run, until: str | None = None) -> Iterator[tuple[str, float | Non
     """(stage, seconds that are left of it or None, words) of each stage up to and with `until`."""
     keep_freed_memory()
     names, show = run.wanted(until), Rehearsal(run)
-    with stand_ins():
-        with processes.group(run.setting.device.device):
-            for name in names:
-                if name != "test":
-                    yield name, *show.stage(name)
-        if "test" in names and processes.lead():  # as in a run
-            yield "test", *show.stage("test")
+    with processes.group(run.setting.device.device):
+        for name in names:
+            if name != "test":
+                yield name, *show.stage(name)
+    if "test" in names and processes.lead():  # as in a run
+        yield "test", *show.stage("test")
 
 
 class Rehearsal:
@@ -101,7 +100,8 @@ class Rehearsal:
             return 0.0, "done"
         try:
             tried = {"search": self.search, "test": self.test}.get(name, partial(self.training, name))
-            seconds, said = tried()
+            with stand_ins():
+                seconds, said = tried()
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error) or processes.size() > 1:  # the others would wait for this one
                 raise
