@@ -28,7 +28,7 @@ def sans2serif(original: int, supernet: int, distill: int, population: int, gene
                        "random": 64, "parents": 0.25}}
 
 
-# ---- rendered streets at 128x256, a quarter of the photos: label maps in, pictures out. Lengths are first guesses ----
+# ---- rendered streets at 128x256, a quarter of the photos: label maps in, pictures out; within an hour of two cores ----
 
 
 def streets(family: str, original: int, supernet: int, distill: int, every: int) -> dict[str, Any]:
