@@ -96,8 +96,8 @@ class Budget:
 
 def spelled(text: str) -> str:
     """The text with the runtime that a latency means."""
-    named = re.match(r"\s*latency\b", text, re.IGNORECASE) is None or "@" in text
-    return text if named else f"{text.strip()}@{RUNTIME}"
+    match = LATENCY.fullmatch(text.strip())
+    return f"{text.strip()}@{RUNTIME}" if match and not match["runtime"] else text
 
 
 def short(number: float) -> str:
