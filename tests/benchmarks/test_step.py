@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from doubles import in_doubles
 from parts import watched
 from step import STEPS, Case, clock_of, convolutions, noise, phase_of, recipe_of, rows_of
 from straightforward import Straightforward
@@ -21,17 +22,9 @@ def tiny(family, step, **fields):
     return Case(Recipe.parse(fields, "test"), (3, 3), step, "cpu")
 
 
-def in_doubles(phase):
-    """The phase in float64, with weights large enough to matter."""
-    generator = torch.Generator().manual_seed(1)
-    for player in phase.players.values():
-        player.net.double()
-        with torch.no_grad():
-            for p in player.net.parameters():
-                p.add_(torch.empty(p.shape, dtype=p.dtype).normal_(0, 0.1, generator=generator))
-    for ema in getattr(phase, "D_EMA", {}).values():
-        ema.data = ema.data.double()
-    phase.L_OD.backbone.double()
+def in_both(phase):
+    """The phase in float64, and its straightforward version."""
+    in_doubles(phase).L_OD.backbone.double()
     plain = Straightforward(phase)
     plain.L_OD.backbone.double()
     return phase, plain
@@ -57,7 +50,7 @@ def assert_same(phase, plain):
 def test_straightforward_steps_are_ours(doubles, family, step):
     """Three steps of each stage, of stage 2 one that does not teach: every part of every loss, and the weights."""
     case = tiny(family, step)
-    phase, plain = in_doubles(phase_of(case, "fp32"))
+    phase, plain = in_both(phase_of(case, "fp32"))
     batch = doubled(noise(case, torch.device("cpu")))
     for i in range(3):
         ours, theirs = phase.step(batch, Clock(3, i)), plain.step(batch, Clock(3, i))

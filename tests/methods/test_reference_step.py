@@ -9,6 +9,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from doubles import in_doubles
 
 from ugc.core.clock import Clock
 from ugc.methods.method import Selection
@@ -188,19 +189,6 @@ def L_sup(case, D, x, y, fake):
         a, b = (F.leaky_relu(F.conv2d(z, weight.double(), stride=2, padding=1), 0.1) for z in (a, b))
         perceptual = perceptual + share * (a - b).abs().mean()
     return gan + 10 * features + 10 * perceptual
-
-
-def in_doubles(phase):
-    """The phase with float64 nets, all weights large enough to matter."""
-    generator = torch.Generator().manual_seed(1)
-    for player in phase.players.values():
-        player.net.double()
-        with torch.no_grad():
-            for p in player.net.parameters():
-                p.add_(torch.empty(p.shape, dtype=p.dtype).normal_(0, 0.1, generator=generator))
-    for ema in getattr(phase, "D_EMA", {}).values():
-        ema.data = ema.data.double()
-    return phase
 
 
 def assert_same(player, reference):
