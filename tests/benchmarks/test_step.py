@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from doubles import in_doubles
 from parts import watched
 from step import STEPS, Case, clock_of, convolutions, noise, phase_of, recipe_of, rows_of
 from straightforward import Straightforward
 
+from doubles import in_doubles
 from ugc.core.clock import Clock
 from ugc.engine.recipe import Recipe
 from ugc.methods.ugc import Distill

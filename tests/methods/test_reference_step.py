@@ -9,8 +9,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from doubles import in_doubles
 
+from doubles import in_doubles
 from ugc.core.clock import Clock
 from ugc.methods.method import Selection
 
