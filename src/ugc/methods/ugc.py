@@ -112,6 +112,18 @@ class Supernet(Phase):
         return {"supernet": G, "largest": shrink(G, self.space.largest), "smallest": shrink(G, self.space.smallest)}
 
 
+def pictures(player: Player[Generator], *sources: Tensor) -> list[Tensor]:
+    """What a net makes of batches of sources [N_i, C, H, W], of which some may be empty.
+
+    One pass where pictures do not touch each other (instance norm): small nets wait for their layers to begin.
+    """
+    held = [batch for batch in sources if len(batch)]
+    if len(held) > 1 and player.net.config.norm == "instance":
+        made: Tensor = player(torch.cat(held))
+        return list(made.split([len(batch) for batch in held]))
+    return [player(batch) for batch in held]
+
+
 class Lesson(NamedTuple):
     """What one teacher tells the student in a step."""
 
@@ -140,24 +152,29 @@ class Distill(Phase):
         """Fig. 3, step 3. UGC Eq. (6): the teachers and their D learn from A, the student from its teachers on A and U."""
         x, y = batch.source, batch.target
         u = batch.unlabelled if self.config.finetune_ssl else batch.unlabelled[:0]
-        losses, lessons = Losses(), {}
-        teach = clock.step % self.config.every == 0
+        losses, teach = Losses(), clock.step % self.config.every == 0
 
-        with torch.set_grad_enabled(teach):
-            fakes = {k: T(x) for k, T in self.T.items()}
-        if self.config.order == "before":  # nothing is computed twice
-            images = {k: (fake.detach(), self.on(k, u)) for k, fake in fakes.items()}
-            scores = {k: self.score(k, u, image_u) for k, (_, image_u) in images.items()}
+        fakes = {k: T(x) for k, T in self.T.items()} if teach else {}
+        if self.config.order == "before":
+            said = self.said(x, u, fakes)
         if teach:
             self.teach(x, y, fakes, losses)
         if self.config.order == "paper":  # Eq. (7) with the teachers that have just learnt
-            images = {k: (self.on(k, x), self.on(k, u)) for k in TEACHERS}
-            scores = {k: self.score(k, u, image_u) for k, (_, image_u) in images.items()}
-        for k, (image_x, image_u) in images.items():
-            with torch.no_grad():
-                lessons[k] = Lesson(self.L_OD.look(torch.cat([image_x, image_u])), self.phi(k, scores[k], clock))
+            said = self.said(x, u, {})
+        with torch.no_grad():
+            lessons = {k: Lesson(self.L_OD.look(image), self.phi(k, scores, clock)) for k, (image, scores) in said.items()}
         self.student.learn([self.distil(x, u, lessons, losses)])
         return losses
+
+    @torch.no_grad()
+    def said(self, x: Tensor, u: Tensor, fakes: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """By teacher: T(x) and T(u), one behind the other, and D[T(u)]. fakes: T(x) where it is known."""
+        found = {}
+        for k, T in self.T.items():
+            images = [fakes[k].detach(), *pictures(T, u)] if k in fakes else pictures(T, x, u)
+            image = torch.cat(images)
+            found[k] = image, self.score(k, u, image[len(x):])
+        return found
 
     def teach(self, x: Tensor, y: Tensor, fakes: Mapping[str, Tensor], losses: Losses) -> None:
         """L_sup^A(T^D) + L_sup^A(T^W): each D, then its teachers. UGC Eq. (4) and (6)."""
@@ -174,17 +191,11 @@ class Distill(Phase):
             T.learn([losses.add(k, self.objective.g_parts(self.judge(k), pairs, fakes[k]))])
 
     @torch.no_grad()
-    def on(self, k: str, sources: Tensor) -> Tensor:
-        """What teacher k makes of sources, without gradient; no sources, no pictures."""
-        if len(sources):
-            pictures: Tensor = self.T[k](sources)
-            return pictures
-        return sources.new_zeros((0, self.T[k].net.config.out_channels, *sources.shape[2:]))
-
-    @torch.no_grad()
     def score(self, k: str, u: Tensor, image: Tensor) -> Tensor:
-        """D[T(u)] of Eq. (8), [M]: D's score of each image, averaged over its patches, then over scales."""
-        return score(judge(self.judge(k), u, image)[0]) if len(u) else u.new_zeros(0)
+        """D[T(u)] of Eq. (8), [M]: D's score of each image, averaged over its patches, then over scales. Unfiltered: 0."""
+        if self.config.filter == "off" or not len(u):
+            return u.new_zeros(len(u))
+        return score(judge(self.judge(k), u, image)[0])
 
     def phi(self, k: str, scores: Tensor, clock: Clock) -> Tensor:
         """The adaptive filter: 1, or one coin an image, by D[T(u)] against D_EMA. UGC Eq. (8).
@@ -201,8 +212,7 @@ class Distill(Phase):
 
     def distil(self, x: Tensor, u: Tensor, lessons: Mapping[str, Lesson], losses: Losses) -> Tensor:
         """L_dist^A(G*) + L_dist^U(G*). UGC Eq. (7) and (9)."""
-        pictures = [self.student(x), self.student(u)] if len(u) else [self.student(x)]
-        looks = self.L_OD.look(torch.cat(pictures))
+        looks = self.L_OD.look(torch.cat(pictures(self.student, x, u)))
         n, m = len(x), len(x) + len(u)
         total = []
         for k, lesson in lessons.items():
