@@ -28,7 +28,7 @@ from measure import median, ready, table, write
 from PIL import Image
 
 from ugc.core.clock import Clock
-from ugc.core.device import choose, keep_freed_memory
+from ugc.core.device import choose, prepare_cpu
 from ugc.core.images import Array
 from ugc.data.dataset import DataConfig, open_dataset
 from ugc.data.labels import split
@@ -151,7 +151,7 @@ class Waits:
 
 def waited(recipe: Recipe, stage: str, steps: int, folder: Path) -> dict[str, float]:
     """A stage of a run through the real loop, in a folder that is thrown away."""
-    keep_freed_memory()  # as a run does
+    prepare_cpu()  # as a run does
     job = Job(recipe.resolved(), folder)
     phase = phase_of(stage, job.recipe, job.setting)
     stream = Waits(job.stream, job.setting.device.device)

@@ -30,7 +30,7 @@ from measure import keep, machine, median, peak_memory, table, timed
 from data import loaded, write_pairs
 from ugc.core import processes
 from ugc.core.clock import Clock
-from ugc.core.device import keep_freed_memory
+from ugc.core.device import prepare_cpu
 from ugc.core.errors import UserError
 from ugc.core.files import read_json
 from ugc.data.dataset import DataConfig
@@ -107,7 +107,7 @@ def stepped(case: Mapping[str, Any], settings: Sequence[str]) -> Row:
                            "batch": case["batch"]}, "case").with_settings([*SETTINGS, *settings]).resolved()
     setting = recipe.setting(CHANNELS.get(case["family"], (3, 3)))
     device = setting.device.device
-    keep_freed_memory()  # as a run does
+    prepare_cpu()  # as a run does
     with processes.group(device):
         before = at_rest(device)
         phase, batch = phase_of(case["stage"], recipe, setting), noise(recipe, setting)

@@ -22,7 +22,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from ugc.core.clock import Clock
-from ugc.core.device import choose, keep_freed_memory
+from ugc.core.device import choose, prepare_cpu
 from ugc.core.encoding import Encoding, encoding_of
 from ugc.core.errors import UserError
 from ugc.core.files import read_json
@@ -170,7 +170,7 @@ def work(options: argparse.Namespace) -> None:
     given = of_run(options.run) if options.run else of_family(options)
     threads = options.threads or sorted({1, len(os.sched_getaffinity(0))})
     runtimes = options.runtime or ["torch", "onnxruntime"]
-    keep_freed_memory()  # as a run does
+    prepare_cpu()  # as a run does
     if options.check:
         for runtime in runtimes:
             torch.set_num_threads(threads[-1])

@@ -36,7 +36,7 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from ugc.core.clock import Clock
-from ugc.core.device import keep_freed_memory
+from ugc.core.device import prepare_cpu
 from ugc.core.errors import UserError
 from ugc.core.files import append, digest, write_text
 from ugc.core.images import rounded
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--nets", type=int, default=12, help="of each set")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     options = parser.parse_args()
-    keep_freed_memory()
+    prepare_cpu()
     try:
         study = Study(options.run, options.out, options.steps)
         study.go(options.sets, options.nets)

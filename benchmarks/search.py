@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc.core.clock import Clock
-from ugc.core.device import Device, choose, keep_freed_memory
+from ugc.core.device import Device, choose, prepare_cpu
 from ugc.engine.recipe import Recipe
 from ugc.losses.distillation import OutputDistillation
 from ugc.methods.method import Setting
@@ -90,10 +90,11 @@ class Lineage:
 
     @torch.no_grad()
     def __call__(self, arch: Arch) -> float:
-        self.macs(arch)
-        self.macs(arch)
-        self.calibrate(arch)
-        return self.distance(self.features(self.pictures(arch)))
+        with measure.stock_layers():
+            self.macs(arch)
+            self.macs(arch)
+            self.calibrate(arch)
+            return self.distance(self.features(self.pictures(arch)))
 
     def macs(self, arch: Arch) -> int:
         return traced_macs(self.supernet.eval(), self.v[:1], arch)
@@ -128,7 +129,7 @@ class Lineage:
 @torch.no_grad()
 def traced_macs(net: Generator, x: Tensor, arch: Arch) -> int:
     """Multiply-adds of one picture x [1, C, H, W], by making it."""
-    with FlopCounterMode(display=False) as flops:
+    with measure.stock_layers(), FlopCounterMode(display=False) as flops:
         net(x, arch)
     return int(flops.get_total_flops()) // 2
 
@@ -264,7 +265,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3, help="candidates of each of the three kinds")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    keep_freed_memory()  # as a run does
+    prepare_cpu()  # as a run does
     rows, details, speeds = [], [], []
     eyes = judges(choose().device)
     for name in options.only:

@@ -12,13 +12,14 @@ import argparse
 import math
 from collections.abc import Iterable
 
+import measure
 import torch
 from fresh import method_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc.core import processes
 from ugc.core.clock import Clock
-from ugc.core.device import keep_freed_memory
+from ugc.core.device import prepare_cpu
 from ugc.core.encoding import Encoding
 from ugc.data.stream import Batch, Stream
 from ugc.engine.invented import FEW, fresh_phase, invented_data
@@ -40,7 +41,7 @@ def counted(phase: Phase, batch: Batch) -> tuple[float, int]:
 
     processes.mean_ = mean_
     try:
-        with FlopCounterMode(display=False) as flops:
+        with measure.stock_layers(), FlopCounterMode(display=False) as flops:
             phase.step(batch, Clock(0, 0))
     finally:
         processes.mean_ = plain
@@ -57,7 +58,7 @@ def main() -> None:
     recipe = parsed(options.recipe).with_settings(options.set).resolved()
     source, target = map(int, options.channels.split(":"))
     setting = recipe.setting((source, target))
-    keep_freed_memory()  # as a run does
+    prepare_cpu()  # as a run does
     with processes.group(setting.device.device):
         measure(recipe, setting, options)
 

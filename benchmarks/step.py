@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measure import convolution_peak, in_turns, median, table, timed, write
+from measure import convolution_peak, in_turns, median, stock_layers, table, timed, write
 from parts import watched
 from straightforward import Straightforward
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc.core.clock import Clock
-from ugc.core.device import choose, keep_freed_memory
+from ugc.core.device import choose, prepare_cpu
 from ugc.data.stream import Batch
 from ugc.engine.recipe import Recipe
 from ugc.methods.method import Phase, Selection
@@ -159,8 +159,8 @@ def _backward(gradient: list[int], x: list[int], w: list[int], *rest: Any, **_: 
 def convolutions(call: Callable[[], Any]) -> float:
     """Multiply-adds of all convolutions of a call."""
     aten = torch.ops.aten
-    with FlopCounterMode(display=False, custom_mapping={aten.convolution: _forward, aten.convolution_backward: _backward}
-                         ) as counter:
+    mapping = {aten.convolution: _forward, aten.convolution_backward: _backward}
+    with stock_layers(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         call()
     found = counter.get_flop_counts().get("Global", {})
     return sum(flops for operator, flops in found.items() if "convolution" in str(operator)) / 2
@@ -170,7 +170,7 @@ def convolutions(call: Callable[[], Any]) -> float:
 
 def time_of(case: Case, precisions: tuple[str, ...], rounds: int | None) -> dict[str, Any]:
     """Times of the versions in turns, the useful work, the peaks and the parts of a case."""
-    keep_freed_memory()
+    prepare_cpu()
     phases = {name: phase_of(case, name) for name in precisions}
     plain = Straightforward(phase_of(case, "fp32"))
     one, device = phases[precisions[0]], choose(case.device, "fp32").device
@@ -200,7 +200,7 @@ def memory_of(case: Case, version: str) -> float:
 
     The first makes the optimisers' state. Resident memory; on CUDA what tensors took in that step.
     """
-    keep_freed_memory()
+    prepare_cpu()
     phase, device = phase_of(case, "fp32" if version == PLAIN else version), choose(case.device, "fp32").device
     batch, clock, step = noise(case, device), clock_of(phase, case.step), phase.step
     if version == PLAIN:

@@ -1,15 +1,19 @@
-"""What a process keeps of the memory that it frees."""
+"""How pictures are laid out on a device, and what a process keeps of the memory that it frees and the kernels it makes."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from ugc.core.device import Device
 
 FAULTS = """
 import resource, sys
 import torch
-from ugc.core.device import keep_freed_memory
-if sys.argv[1] == "keep" and not keep_freed_memory():
+from ugc.core.device import prepare_cpu
+if sys.argv[1] == "keep" and not prepare_cpu():
     sys.exit("no glibc")
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -26,3 +30,28 @@ def test_freed_memory_is_used_again_without_asking_the_system():
     plain, kept = (subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout
                    for how in ("plain", "keep"))
     assert int(kept) < int(plain) / 10  # that is, fewer than in two rounds of twenty
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_is_laid_out_as_is_quickest_on_a_cpu(channels):
+    """In bf16 channels_last always, in fp32 where no gradient is asked; a picture of one channel says so by its strides."""
+    x = torch.randn(2, channels, 5, 4, requires_grad=True)
+    conv = torch.nn.Conv2d(channels, 4, 3)
+    for precision, asked, last in (("fp32", True, False), ("fp32", False, True), ("bf16", True, True), ("bf16", False, True)):
+        device = Device(torch.device("cpu"), precision)
+        with torch.set_grad_enabled(asked):
+            y = device.laid_out(x)
+            assert torch.equal(y, x)
+            assert (y.stride() == (20 * channels, 1, 4 * channels, channels)) == last
+            assert conv(y).is_contiguous(memory_format=torch.channels_last) == last
+    (gradient,) = torch.autograd.grad(Device(torch.device("cpu"), "bf16").laid_out(x).square().sum(), x)
+    assert torch.equal(gradient, 2 * x)
+    assert Device(torch.device("cpu"), "bf16").laid_out(x[0]) is not None  # what is no batch of pictures stays
+
+
+def test_onednn_keeps_more_kernels_unless_it_was_told(monkeypatch):
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    script = "import os; from ugc.core.device import prepare_cpu; prepare_cpu(); print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
+    said = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, **more}
+                           ).stdout.strip() for more in ({}, {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "7"})]
+    assert said == ["8192", "7"]

@@ -1,83 +1,138 @@
-"""Layers of few channels out, computed in another order."""
+"""Layers computed in another order: what they give and their gradients are those of torch's own."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from sizes import least_size
 from ugc.models.generator import FAMILIES, shrink
-from ugc.nn.elastic import ElasticConv, ElasticConvTranspose
-from ugc.nn.quick import quicken
+from ugc.nn import quick
+
+LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 
-def filled(layer, seed=0):
+def random(*shape, seed=0, dtype=torch.float64, layout="nchw"):
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.uniform_(-1, 1, generator=generator)
-    return layer.double()
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).contiguous(memory_format=LAYOUTS[layout])
 
 
-def pictures(n, c, h, w):
-    return torch.empty(n, c, h, w, dtype=torch.float64).uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
+def with_gradients(function, *tensors):
+    """What a function gives, and the gradient of its product with noise, for each tensor."""
+    tensors = [t.detach().requires_grad_() for t in tensors]
+    out = function(*tensors)
+    noise = random(*out.shape, seed=9).to(out.dtype)
+    return out.detach(), *torch.autograd.grad(out, tensors, noise)
 
 
-def quick_and_plain(layer, *xs):
-    """What a layer gives in both orders; that they were two shows in `forward`."""
-    with torch.no_grad():
-        plain = layer(*xs)
-        assert "forward" in vars(quicken(layer))
-        return layer(*xs), plain
+def stock(monkeypatch):
+    """From here on the layers are torch's own."""
+    monkeypatch.setattr(quick, "here", lambda x: False)
 
 
-@pytest.mark.parametrize("reflect", [True, False])
-@pytest.mark.parametrize("bias", [True, False])
+def agree(ours, plain, **tolerance):
+    assert len(ours) == len(plain)
+    for a, b in zip(ours, plain):
+        torch.testing.assert_close(a, b, **tolerance, check_stride=False)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(1, 5, 6, 7), (3, 5, 6, 7), (2, 1, 4, 4), (2, 2, 260, 256), (2, 4, 1, 1)])
+def test_instance_norm(shape, layout, monkeypatch):
+    x = random(*shape, layout=layout) * 3 + 2
+    ours = with_gradients(lambda x: quick.instance_norm(x, 1e-5), x)
+    assert ours[0].is_contiguous(memory_format=LAYOUTS[layout])
+    stock(monkeypatch)
+    agree(ours, with_gradients(lambda x: quick.instance_norm(x, 1e-5), x), rtol=0, atol=1e-10)
+    assert shape[2:] != (1, 1) or not ours[0].any()  # of one pixel it is 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kernel", [5, 7])
 @pytest.mark.parametrize("few", [1, 2, 3])
-def test_a_convolution_by_rows(few, kernel, bias, reflect):
-    layer = filled(ElasticConv((4,), few, kernel, padding=kernel // 2, reflect=reflect, bias=bias))
-    quick, plain = quick_and_plain(layer, pictures(2, 4, 9, 14))
-    torch.testing.assert_close(quick, plain, rtol=0, atol=1e-12)
+def test_a_convolution_by_rows(few, kernel, layout, monkeypatch):
+    x, weight, bias = random(2, 4, 9, 14, layout=layout), random(few, 4, kernel, kernel, seed=1), random(few, seed=2)
+    called = []
+    rows = quick.by_rows
+    monkeypatch.setattr(quick, "by_rows", lambda *t: called.append(1) or rows(*t))
+    for padding, given in ((0, (x, weight)), (kernel // 2, (x, weight, bias))):
+        def ours(x, w, b=None, padding=padding):
+            return quick.conv2d(x, w, b, 1, padding)
 
+        def plain(x, w, b=None, padding=padding):
+            return F.conv2d(x, w, b, 1, padding)
 
-@pytest.mark.parametrize("kernel, padding, more", [(4, 1, 0), (3, 1, 1)])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("few", [1, 2, 3])
-def test_a_transposed_convolution_by_a_product(few, bias, kernel, padding, more):
-    """Of an input in two parts, as a UNet's, of an odd size."""
-    layer = filled(ElasticConvTranspose((2, 3), few, kernel, 2, padding, more, bias=bias))
-    quick, plain = quick_and_plain(layer, pictures(2, 2, 5, 7), pictures(2, 3, 5, 7))
-    assert plain.shape == (2, few, 10, 14)
-    torch.testing.assert_close(quick, plain, rtol=0, atol=1e-12)
+        agree(with_gradients(ours, *given), with_gradients(plain, *given), rtol=0, atol=1e-11)
+    assert len(called) == 2
 
 
 def test_halves_are_added_up_in_float32():
     """In bf16 it is no farther from the truth than the plain order is."""
-    layer = filled(ElasticConv((16,), 1, 7, padding=3, reflect=True))
-    x = pictures(2, 16, 32, 32)
-    with torch.no_grad():
-        truth = layer(x)
-    quick, plain = quick_and_plain(layer.bfloat16(), x.bfloat16())
-    assert quick.dtype == plain.dtype == torch.bfloat16
-    off, plain_off = ((y.double() - truth).square().mean().sqrt() for y in (quick, plain))
+    x, weight = random(2, 16, 32, 32), random(1, 16, 7, 7, seed=1) / 28
+    truth = F.conv2d(x, weight)
+    ours, plain = quick.by_rows(x.bfloat16(), weight.bfloat16()), F.conv2d(x.bfloat16(), weight.bfloat16())
+    assert ours.dtype == plain.dtype == torch.bfloat16
+    off, plain_off = ((y.double() - truth).square().mean().sqrt() for y in (ours, plain))
     assert 0 < off < 1.5 * plain_off
 
 
-@pytest.mark.parametrize("layer", [ElasticConv((4,), 4, 7, padding=3), ElasticConv((4,), 1, 3, padding=1),
-                                   ElasticConv((4,), 1, 7, stride=2, padding=3), ElasticConvTranspose((4,), 4, 4, 2, 1)])
-def test_layers_that_do_not_gain_are_left_alone(layer):
-    assert "forward" not in vars(quicken(layer))
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("n, side, kernel, stride, padding", [(1, 4, 3, 1, 1), (2, 5, 4, 2, 1), (1, 9, 4, 2, 1)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_product_of_few_pixels(transposed, n, side, kernel, stride, padding, layout, monkeypatch):
+    """In bf16 under autocast, as a player runs it: as near to the truth as torch's own layer is."""
+    x = random(n, 192, side, side, dtype=torch.bfloat16, layout=layout)
+    weight, bias = random(192, 192, kernel, kernel, seed=1).float() / 40, random(192, seed=2).float()
+
+    def layer(x, w, b):
+        with torch.autocast("cpu", torch.bfloat16, enabled=x.dtype == torch.bfloat16):
+            return quick.conv_transpose2d(x, w, b, stride, padding, 0) if transposed else quick.conv2d(x, w, b, stride, padding)
+
+    used = []
+    plain_fold, plain_unfold = F.fold, F.unfold
+    monkeypatch.setattr(F, "fold", lambda *a, **k: used.append(1) or plain_fold(*a, **k))
+    monkeypatch.setattr(F, "unfold", lambda *a, **k: used.append(1) or plain_unfold(*a, **k))
+    ours = with_gradients(layer, x, weight, bias)
+    assert len(used) == (n * side * side <= quick.PIXELS or not transposed)
+    stock(monkeypatch)
+    plain = with_gradients(layer, x, weight, bias)
+    truth = with_gradients(layer, x.double(), weight.double(), bias.double())
+    assert len(used) == (n * side * side <= quick.PIXELS or not transposed)
+    for a, b, t in zip(ours, plain, truth):
+        assert a.dtype == b.dtype and a.shape == t.shape
+        off, plain_off = ((y.double() - t).norm() / t.norm() for y in (a, b))
+        assert off < 1.5 * plain_off + 1e-3 and off < 0.01
+    assert quick.channels_last(ours[0]) >= (layout == "nhwc") and (ours[2].is_contiguous() or not used)
 
 
+def test_reflection_keeps_halves():
+    x = random(1, 2, 4, 4, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert quick.reflected(x, 1).dtype == torch.bfloat16
+    torch.testing.assert_close(quick.reflected(x, 2).float(), F.pad(x.float(), (2,) * 4, mode="reflect"), rtol=0, atol=0)
+
+
+def test_where_nothing_is_computed_the_layers_are_torchs_own():
+    """On `meta`, where work is counted: the rows of a head see the frame above and below, which is no useful work."""
+    for device, rows in (("meta", 10), ("cpu", 16)):
+        with FlopCounterMode(display=False) as counter:
+            quick.conv2d(torch.zeros(1, 4, 16, 16, device=device), torch.zeros(1, 4, 7, 7, device=device), None, 1, 0)
+        assert counter.get_total_flops() == 2 * 4 * 49 * rows * 10
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("family", list(FAMILIES))
-def test_a_family_draws_the_same(family):
+def test_a_family_draws_and_learns_the_same(family, layout, monkeypatch):
     cls, size = FAMILIES[family], least_size(family)
     net = cls(cls.config_for(size, base=8, out_channels=1)).init(torch.Generator().manual_seed(0)).double()
-    small = shrink(net, net.space.sample(np.random.default_rng(0))).eval()
-    x = pictures(1, 3, *size)
-    with torch.no_grad():
-        plain = small(x)
-        quick = quicken(small)(x)
-    torch.testing.assert_close(quick, plain, rtol=0, atol=1e-9)  # norms enlarge what a stem rounds
-    if family in ("pix2pix-resnet", "pix2pix-unet", "pix2pixhd"):
-        assert any("forward" in vars(layer) for layer in small.modules())
+    small = shrink(net, net.space.sample(np.random.default_rng(0))).train()
+    x = random(2, *small.source_shape(size)[1:], layout=layout)
+
+    def drawn():
+        out = small(x)
+        return out.detach(), *torch.autograd.grad(out.square().mean(), list(small.parameters()))
+
+    ours = drawn()
+    stock(monkeypatch)
+    agree(ours, drawn(), rtol=1e-6, atol=1e-9)  # norms enlarge what a stem rounds

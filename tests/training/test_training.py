@@ -35,6 +35,21 @@ def test_learning_is_adam():
     torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_learning_is_adam_whatever_the_layout_of_a_gradient(precision):
+    """In channels_last gradients of weights come as channels_last, too, and fused Adam reads flat memory."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 4))
+    before = [w.detach().clone() for w in net.parameters()]
+    p, x = Player(net, OptimiserConfig(lr=0.1), Device(torch.device("cpu"), precision)), torch.randn(2, 1, 9, 9)
+    gradients = torch.autograd.grad(p(x).float().square().mean(), p.own)
+    odd = sum(g.stride() != w.stride() for g, w in zip(gradients, p.own))
+    assert odd == (2 if precision == "bf16" else 0)
+    p.learn([p(x).float().square().mean()])
+    for w, old, g in zip(p.own, before, gradients):  # the first step of Adam: lr g / (|g| + eps)
+        torch.testing.assert_close(w.detach(), old - 0.1 * g / (g.abs() + 1e-8), rtol=1e-4, atol=1e-5)
+
+
 def test_several_losses_are_their_sum_one_graph_at_a_time():
     one, other, alive = player(), player(), []
 

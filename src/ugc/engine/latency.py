@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ugc.core.clock import Clock
-from ugc.core.device import cpu_name, keep_freed_memory
+from ugc.core.device import cpu_name, prepare_cpu
 from ugc.core.encoding import Encoding
 from ugc.core.errors import UserError
 from ugc.core.files import digest, home, locked, read_json, write_json
@@ -95,7 +95,7 @@ def complete(begun: Timing, setting: Setting, encoding: Encoding, clock: Runtime
     wanted = [arch for arch in design(space, MEMBERS, Clock(0).rng("latency")) if arch.text not in known]
     if not wanted:
         return found
-    keep_freed_memory()  # as a run does
+    prepare_cpu()  # as a run does
     say(f"latency: {len(wanted)} members of the supernet are timed in {found.text}, once; leave the machine alone meanwhile")
     with progress("latency", len(known) + len(wanted), len(known)) as bar:
         for arch in wanted:
@@ -143,7 +143,7 @@ def result(folders: Mapping[str, Path], timed: Timing, limit: float, cost: CostM
         folders: role -> folder of a saved net; `student` is a member that `cost`, a timed model, knows.
     """
     clock, keeps = RUNTIMES[timed.about["runtime"]](), {"original", "student"} & folders.keys()
-    keep_freed_memory()
+    prepare_cpu()
     chosen = cost(cost.space.parse(load_net(folders["student"])[0].config.arch))
     assert isinstance(chosen, TimedCost)
     predicted = chosen.latency_ms

@@ -19,7 +19,7 @@ from typing import Any
 
 from ugc.core import processes
 from ugc.core.clock import Clock
-from ugc.core.device import keep_freed_memory
+from ugc.core.device import prepare_cpu
 from ugc.core.errors import UserError, near
 from ugc.core.files import read_json, write_json
 from ugc.core.log import progress, say
@@ -50,7 +50,7 @@ class Run(Job):
 
     def go(self, until: str | None = None) -> None:
         """Run every stage that is not done, up to and with `until`."""
-        keep_freed_memory()
+        prepare_cpu()
         names = self.wanted(until)
         try:
             with alone(self.folder) if processes.lead() else nullcontext():

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ugc.core import processes
-from ugc.core.device import available_memory, keep_freed_memory
+from ugc.core.device import available_memory, prepare_cpu
 from ugc.core.errors import UserError, out_of_memory
 from ugc.core.log import read_log
 from ugc.data.stream import Stream
@@ -56,7 +56,7 @@ def rehearse(run: Run, until: str | None = None) -> Iterator[str]:
 
 def times(run: Run, until: str | None = None) -> Iterator[tuple[str, float | None, str]]:
     """(stage, seconds that are left of it or None, words) of each stage up to and with `until`."""
-    keep_freed_memory()
+    prepare_cpu()
     names, show = run.wanted(until), Rehearsal(run)
     with processes.group(run.setting.device.device):
         for name in names:

@@ -43,7 +43,7 @@ class Imitation(Phase):
         """All sources of the batch, and the original's pictures of them, computed and looked at once."""
         x = torch.cat([batch.source, batch.unlabelled])
         with self.device.autocast():
-            t: Tensor = self.G_o(x)
+            t: Tensor = self.G_o(self.device.laid_out(x))
         return x, self.L_OD.look(t)
 
     def about(self) -> dict[str, dict[str, Any]]:

@@ -149,7 +149,7 @@ class Supervised:
 def judge(D: Player[Discriminator], x: Tensor, *images: Tensor) -> list[Judgement]:
     """D's judgement of images of the sources x, in its player's precision."""
     with D.device.autocast():
-        return D.net.judge(x, *images)
+        return D.net.judge(*(D.device.laid_out(picture) for picture in (x, *images)))
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -32,7 +32,6 @@ from ugc.methods.uniform import uniform_selection
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
-from ugc.nn.quick import quicken
 from ugc.nn.shrink import recalibrate
 from ugc.search.budget import Budget, short
 from ugc.search.evolution import SearchConfig, evolve
@@ -82,16 +81,14 @@ class SupernetScore:
     def member(self, arch: Arch) -> Generator:
         """A static, recalibrated copy of one sub-network."""
         net = shrink(self.supernet, arch)
-        if self.device.device.type == "cpu":
-            quicken(net)
         with self.device.autocast():
-            recalibrate(net, self.calibration)
+            recalibrate(net, (self.device.laid_out(chunk) for chunk in self.calibration))
         return net
 
     @torch.no_grad()
     def run(self, net: Generator, chunk: Tensor) -> Tensor:
         with self.device.autocast():
-            out: Tensor = net(chunk)
+            out: Tensor = net(self.device.laid_out(chunk))
         return out
 
     @torch.no_grad()

@@ -121,7 +121,8 @@ def pictures(player: Player[Generator], *sources: Tensor) -> list[Tensor]:
     if len(held) > 1 and player.net.config.norm == "instance":
         made: Tensor = player(torch.cat(held))
         return list(made.split([len(batch) for batch in held]))
-    return [player(batch) for batch in held]
+    with player.device.autocast():  # one for all, so that weights are cast once
+        return [player(batch) for batch in held]
 
 
 class Lesson(NamedTuple):

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ugc.nn.quick import channels_last, conv2d, conv_transpose2d, instance_norm, reflected
+
 
 def leading(tensor: Tensor, dim: int, parts: tuple[int, ...], have: tuple[int, ...]) -> Tensor:
     """THE slice rule: along `dim`, the leading `have[i]` channels of each part of full width `parts[i]`."""
@@ -57,7 +59,13 @@ class Elastic(nn.Module):
 
 
 def _joined(xs: tuple[Tensor, ...]) -> tuple[Tensor, tuple[int, ...]]:
-    return (xs[0] if len(xs) == 1 else torch.cat(xs, 1)), tuple(x.shape[1] for x in xs)
+    """The parts side by side, laid out as the first (one pixel wide, as a UNet's innermost, a part has forgotten how)."""
+    have = tuple(x.shape[1] for x in xs)
+    if len(xs) == 1:
+        return xs[0], have
+    if channels_last(xs[0]):
+        xs = tuple(x.contiguous(memory_format=torch.channels_last) for x in xs)
+    return torch.cat(xs, 1), have
 
 
 class ElasticConv(Elastic):
@@ -80,10 +88,10 @@ class ElasticConv(Elastic):
     def forward(self, *xs: Tensor, width: int | None = None) -> Tensor:
         x, have = _joined(xs)  # [N, sum(have), H, W]
         t = self.cut(have, width or self.width)
+        p, bias = self.padding, t.get("bias")
         if self.reflect:
-            p = self.padding
-            return F.conv2d(F.pad(x, (p, p, p, p), mode="reflect"), t["weight"], t.get("bias"), self.stride)
-        return F.conv2d(x, t["weight"], t.get("bias"), self.stride, self.padding)
+            x, p = reflected(x, p), 0
+        return conv2d(x, t["weight"], bias, self.stride, p)
 
     def macs(self, have: tuple[int, ...], width: int, grid_in: int, grid_out: int) -> tuple[int, int]:
         macs = self.kernel**2 * sum(have) * width * grid_out
@@ -110,7 +118,7 @@ class ElasticConvTranspose(Elastic):
     def forward(self, *xs: Tensor, width: int | None = None) -> Tensor:
         x, have = _joined(xs)
         t = self.cut(have, width or self.width)
-        return F.conv_transpose2d(x, t["weight"], t.get("bias"), self.stride, self.padding, self.output_padding)
+        return conv_transpose2d(x, t["weight"], t.get("bias"), self.stride, self.padding, self.output_padding)
 
     def macs(self, have: tuple[int, ...], width: int, grid_in: int, grid_out: int) -> tuple[int, int]:
         each = self.kernel**2 * sum(have) * width
@@ -133,7 +141,7 @@ class ElasticDepthwise(Elastic):
         c, p = x.shape[1], self.kernel // 2
         t = self.cut((c,), c)
         if self.reflect:
-            return F.conv2d(F.pad(x, (p, p, p, p), mode="reflect"), t["weight"], t["bias"], groups=c)
+            return F.conv2d(reflected(x, p), t["weight"], t["bias"], groups=c)
         return F.conv2d(x, t["weight"], t["bias"], padding=p, groups=c)
 
     def macs(self, have: tuple[int, ...], width: int, grid_in: int, grid_out: int) -> tuple[int, int]:
@@ -153,8 +161,7 @@ class ElasticInstanceNorm(Elastic):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.float() if x.dtype == torch.float16 else x
-        fast = torch.backends.cudnn.enabled
-        return torch.instance_norm(y, None, None, None, None, True, 0.1, self.eps, fast).to(x.dtype)  # of one pixel: 0
+        return instance_norm(y, self.eps).to(x.dtype)
 
 
 class ElasticBatchNorm(Elastic):

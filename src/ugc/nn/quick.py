@@ -1,76 +1,131 @@
-"""The same convolutions in another order, for layers of one to three channels out, which a CPU's kernels are slow at.
+"""Layers that a CPU's kernels are slow at, computed in another order. Equal but for rounding; with gradient.
 
-Such a kernel makes 8 or 16 channels out side by side; where there is one, as in a head, the rest of its work is thrown
-away. Here every tap has a channel of its own instead, and what they give is shifted and added:
+    instance norm   one group norm with a group a channel; in channels_last one batch norm an image
+    by rows         y[o, i, j] = sum_a z[(a, o), i + a, j],   z = x * (row a of the k x k filter), a 1 x k convolution
+    by a product    y = W unfold(x), transposed y = fold(W^T x);   W: [o, C k k], unfold: what each filter covers
 
-    convolution     y[o, i, j] = sum_a z[(a, o), i + a, j],   z = x * (row a of the k x k filter), a 1 x k convolution
-    transposed      y = fold(W^T x),   W: [C, o k k], fold: every pixel's k x k patch is added where it belongs
+A convolution's kernel makes 8 or 16 channels out side by side; where there are one to three, as in a head, the rest of its
+work is thrown away. By rows, every row of a filter has a channel of its own, and what they give is shifted and added.
+Of few pixels and many channels, as inside a UNet, moving the weights to the kernel's order and back is most of the work in
+bf16; a matrix product takes them as they lie.
 
-Equal but for rounding. For static nets that are asked and no longer trained: a search's candidates.
+Figures in docs/lab-book.md. Elsewhere (on GPUs, in graphs that are compiled or exported, and on `meta`, where
+work is counted) torch's own layers stay.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ugc.nn.elastic import ElasticConv, ElasticConvTranspose
+from ugc.core.device import exact
 
 FEW = 3  # channels out
 LARGE = 5  # the least kernel for which rows pay
-
-N = TypeVar("N", bound=nn.Module)
-
-
-@torch.no_grad()
-def quicken(net: N) -> N:
-    """Make a static net on the CPU run its layers of few channels out in the quicker order; returns the net.
-
-    The reordered weights are copies: train the net no more.
-    """
-    for layer in net.modules():
-        if isinstance(layer, ElasticConv) and layer.width <= FEW and layer.kernel >= LARGE and layer.stride == 1:
-            layer.forward = partial(_by_rows, layer, rows_of(layer.weight))  # type: ignore[method-assign]
-        elif isinstance(layer, ElasticConvTranspose) and layer.width <= FEW:
-            layer.forward = partial(_by_product, layer)  # type: ignore[method-assign]
-    return net
+PIXELS = 64  # the most, of all images, for which a product pays
+HEAVY = 1 << 18  # weights from which on it does
+MANY = 1 << 17  # numbers an image from which on another layout of it costs more than a call an image
 
 
-def rows_of(weight: Tensor) -> Tensor:
-    """[o, C, k, k] -> [k o, C, 1, k]: row a of the filter of channel o gives channel (a, o)."""
+def here(x: Tensor) -> bool:
+    """Whether x is computed with now, by this CPU."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether the channels of a pixel of x [N, C, H, W] lie side by side, and not those of a row."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def instance_norm(x: Tensor, eps: float) -> Tensor:
+    """(x - mean) / sqrt(var + eps), each over a channel of an image [N, C, H, W]; of one pixel it is 0."""
+    if not here(x):
+        return torch.instance_norm(x, None, None, None, None, True, 0.1, eps, torch.backends.cudnn.enabled)
+    if not channels_last(x):
+        return torch.group_norm(x, x.shape[1], None, None, eps)
+    if len(x) > 1 and x[0].numel() < MANY:
+        return torch.group_norm(x.contiguous(), x.shape[1], None, None, eps).contiguous(memory_format=torch.channels_last)
+    each = [torch.batch_norm(image, None, None, None, None, True, 0.1, eps, False) for image in x.split(1)]
+    return each[0] if len(each) == 1 else torch.cat(each)
+
+
+def reflected(x: Tensor, p: int) -> Tensor:
+    """x [N, C, H, W] with a frame of p pixels, mirrored at its border; halves stay halves (autocast on a CPU raises them)."""
+    if x.dtype in (torch.bfloat16, torch.float16) and here(x):
+        with exact(x.device):
+            return F.pad(x, (p, p, p, p), mode="reflect")
+    return F.pad(x, (p, p, p, p), mode="reflect")
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """The convolution of x [N, C, H, W] with a weight [o, C, k, k], in the order that is quickest here."""
+    if here(x):
+        few, k = len(weight), weight.shape[2]
+        if few <= FEW and k >= LARGE and stride == 1:
+            return _biased(by_rows(F.pad(x, (padding,) * 4), weight), bias)
+        size = [(side + 2 * padding - k) // stride + 1 for side in x.shape[2:]]
+        if _heavy(x, weight, size):
+            covered = F.unfold(x, k, padding=padding, stride=stride).transpose(1, 2).flatten(0, 1)  # [N H' W', C k k]
+            return _biased((covered @ weight.flatten(1).t()).view(len(x), *size, few).permute(0, 3, 1, 2), bias)
+    return F.conv2d(x, weight, bias, stride, padding)
+
+
+def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, more: int) -> Tensor:
+    """The transposed convolution of x [N, C, H, W] with a weight [C, o, k, k]. more: its output padding."""
+    n, c, *size = x.shape
+    if not here(x) or not _heavy(x, weight, size):
+        return F.conv_transpose2d(x, weight, bias, stride, padding, more)
+    k = weight.shape[2]
+    grown = [(side - 1) * stride + k + more - 2 * padding for side in size]
+    spread = x.permute(0, 2, 3, 1).reshape(-1, c) @ weight.flatten(1)  # [N H W, o k k]
+    y = F.fold(spread.float().view(n, size[0] * size[1], -1).transpose(1, 2), grown, k, padding=padding, stride=stride)
+    layout = torch.channels_last if channels_last(x) else torch.contiguous_format
+    return _biased(y.to(spread.dtype, memory_format=layout), bias)  # halves were added up in float32
+
+
+def _heavy(x: Tensor, weight: Tensor, size: list[int]) -> bool:
+    """Whether a weight that meets size[0] x size[1] places of each image is quicker in a product."""
+    return x.dtype == torch.bfloat16 and weight.numel() >= HEAVY and len(x) * size[0] * size[1] <= PIXELS
+
+
+def _biased(y: Tensor, bias: Tensor | None) -> Tensor:
+    return y if bias is None else y + bias.to(y.dtype).view(1, -1, 1, 1)
+
+
+def by_rows(x: Tensor, weight: Tensor) -> Tensor:
+    """The convolution without padding and bias: [N, C, H, W], [o, C, k, k] -> [N, o, H - k + 1, W - k + 1]."""
     o, c, tall, wide = weight.shape
-    return weight.permute(2, 0, 1, 3).reshape(tall * o, c, 1, wide).contiguous()
-
-
-def conv_by_rows(x: Tensor, rows: Tensor, tall: int) -> Tensor:
-    """The convolution, without padding and bias, whose filters' `rows` these are: [N, C, H, W] -> [N, o, H - k + 1, ..]."""
+    rows = weight.permute(2, 0, 1, 3).reshape(tall * o, c, 1, wide)  # row a of the filter of channel o gives channel (a, o)
     z = F.conv2d(x, rows)  # [N, k o, H, W - k + 1]
-    few, height = z.shape[1] // tall, z.shape[2] - tall + 1
-    parts = [z[:, a * few:(a + 1) * few, a:a + height] for a in range(tall)]
-    y = parts[0].to(torch.promote_types(z.dtype, torch.float32)) + parts[1]  # halves are added up in float32
-    for part in parts[2:]:
-        y += part
+    y: Tensor = _Shifted.apply(z, tall)  # type: ignore[no-untyped-call]
     return y.to(z.dtype)
 
 
-def _by_rows(layer: ElasticConv, rows: Tensor, *xs: Tensor, width: int | None = None) -> Tensor:
-    """`layer(*xs)` at its full width."""
-    assert width in (None, layer.width)
-    p, x = layer.padding, xs[0] if len(xs) == 1 else torch.cat(xs, 1)
-    y = conv_by_rows(F.pad(x, (p, p, p, p), mode="reflect" if layer.reflect else "constant"), rows, layer.kernel)
-    return y if layer.bias is None else y + layer.bias.to(y.dtype).view(1, -1, 1, 1)
+class _Shifted(torch.autograd.Function):
+    """z [N, k o, H, W] -> sum_a z[:, (a, :), a:a + H - k + 1], in float32 at least."""
 
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, tall: int) -> Tensor:
+        few, height = z.shape[1] // tall, z.shape[2] - tall + 1
+        sums = torch.promote_types(z.dtype, torch.float32)  # halves are added up in float32
+        y = z[:, :few, :height].to(sums, copy=True, memory_format=torch.contiguous_format)
+        for a in range(1, tall):
+            y += z[:, a * few:(a + 1) * few, a:a + height]
+        layout = torch.channels_last if channels_last(z) else torch.contiguous_format
+        ctx.tall, ctx.like = tall, (z.shape, z.dtype, layout)
+        return y
 
-def _by_product(layer: ElasticConvTranspose, *xs: Tensor, width: int | None = None) -> Tensor:
-    """`layer(*xs)` at its full width."""
-    assert width in (None, layer.width)
-    x = xs[0] if len(xs) == 1 else torch.cat(xs, 1)
-    patches = layer.weight.flatten(1).T @ x.flatten(2)  # [N, o k k, H W]
-    more = layer.kernel + layer.output_padding - 2 * layer.padding
-    tall, wide = ((side - 1) * layer.stride + more for side in x.shape[2:])
-    y = F.fold(patches, (tall, wide), layer.kernel, padding=layer.padding, stride=layer.stride)  # [N, o, 2 H, 2 W]
-    return y if layer.bias is None else y + layer.bias.to(y.dtype).view(1, -1, 1, 1)
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (shape, dtype, layout), (gradient,) = ctx.like, gradients
+        few, height = gradient.shape[1], gradient.shape[2]
+        back = torch.empty(shape, dtype=dtype, device=gradient.device, memory_format=layout)
+        for a in range(ctx.tall):
+            part = back[:, a * few:(a + 1) * few]
+            part[:, :, :a] = 0
+            part[:, :, a:a + height] = gradient
+            part[:, :, a + height:] = 0
+        return back, None

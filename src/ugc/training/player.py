@@ -70,9 +70,9 @@ class Player(nn.Module, Generic[N]):
         self.optimiser = torch.optim.Adam(self.own, lr=config.lr, betas=config.betas, fused=fused)
         self.scaler = device.scaler()
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
         with self.device.autocast():
-            out: Tensor = self.net(*args, **kwargs)
+            out: Tensor = self.net(self.device.laid_out(x), *args)
         return out
 
     def set_lr(self, factor: float) -> None:
@@ -91,7 +91,7 @@ class Player(nn.Module, Generic[N]):
             scaled = self.scaler.scale(loss) if self.scaler else loss
             for parameter, grad in zip(self.own, torch.autograd.grad(scaled, self.own, allow_unused=True)):
                 if grad is not None:
-                    parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
+                    parameter.grad = _laid_as(parameter, grad) if parameter.grad is None else parameter.grad.add_(grad)
         processes.mean_(parameter.grad for parameter in self.own if parameter.grad is not None)
         if self.scaler:
             self.scaler.step(self.optimiser)
@@ -113,3 +113,8 @@ class Player(nn.Module, Generic[N]):
         self.optimiser.load_state_dict(state["optimiser"])
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
+
+
+def _laid_as(parameter: Tensor, grad: Tensor) -> Tensor:
+    """The gradient in its parameter's layout: torch's fused Adam on a CPU reads both as flat memory."""
+    return grad if grad.stride() == parameter.stride() else torch.empty_like(parameter).copy_(grad)
