@@ -62,7 +62,7 @@ def exported(request, tmp_path_factory):
     name, family, role, norm, (source, outputs) = request.param
     source = Encoding(channels=source) if isinstance(source, int) else source
     inputs = source.channels
-    cls, size = FAMILIES[family], least_size(family)
+    cls, size = FAMILIES[family], tuple(max(64, side) if family == "pix2pixhd" else side for side in least_size(family))
     fields = {"blocks": 3} if "blocks" in cls.Config.model_fields else {}
     config = cls.config_for(size, base=8, norm=norm, in_channels=inputs, out_channels=outputs, **fields)
     net = cls(cls.original(config) if role == "original" else config).init(torch.Generator().manual_seed(2))

@@ -135,4 +135,4 @@ def test_a_family_draws_and_learns_the_same(family, layout, monkeypatch):
 
     ours = drawn()
     stock(monkeypatch)
-    agree(ours, drawn(), rtol=1e-6, atol=1e-9)  # norms enlarge what a stem rounds
+    agree(ours, drawn(), rtol=1e-6, atol=1e-7)  # norms enlarge what a stem rounds
