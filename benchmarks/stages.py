@@ -12,9 +12,9 @@ import argparse
 import math
 from collections.abc import Iterable
 
-import measure
 import torch
 from fresh import method_of
+from measure import stock_layers
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugc.core import processes
@@ -41,7 +41,7 @@ def counted(phase: Phase, batch: Batch) -> tuple[float, int]:
 
     processes.mean_ = mean_
     try:
-        with measure.stock_layers(), FlopCounterMode(display=False) as flops:
+        with stock_layers(), FlopCounterMode(display=False) as flops:
             phase.step(batch, Clock(0, 0))
     finally:
         processes.mean_ = plain

@@ -34,10 +34,11 @@ def test_freed_memory_is_used_again_without_asking_the_system():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_is_laid_out_as_is_quickest_on_a_cpu(channels):
-    """In bf16 channels_last always, in fp32 where no gradient is asked; a picture of one channel says so by its strides."""
+    """In bf16 channels_last always, in fp32 where no gradient is asked; of one channel the strides say so."""
     x = torch.randn(2, channels, 5, 4, requires_grad=True)
     conv = torch.nn.Conv2d(channels, 4, 3)
-    for precision, asked, last in (("fp32", True, False), ("fp32", False, True), ("bf16", True, True), ("bf16", False, True)):
+    cases = (("fp32", True, False), ("fp32", False, True), ("bf16", True, True), ("bf16", False, True))
+    for precision, asked, last in cases:
         device = Device(torch.device("cpu"), precision)
         with torch.set_grad_enabled(asked):
             y = device.laid_out(x)
@@ -51,7 +52,10 @@ def test_a_picture_is_laid_out_as_is_quickest_on_a_cpu(channels):
 
 def test_onednn_keeps_more_kernels_unless_it_was_told(monkeypatch):
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    script = "import os; from ugc.core.device import prepare_cpu; prepare_cpu(); print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
-    said = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, **more}
-                           ).stdout.strip() for more in ({}, {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "7"})]
+    name, said = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", []
+    script = f"import os; from ugc.core.device import prepare_cpu; prepare_cpu(); print(os.environ['{name}'])"
+    for told in ({}, {name: "7"}):
+        env = {**os.environ, **told}
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+        said.append(done.stdout.strip())
     assert said == ["8192", "7"]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from sizes import least_size
+from ugc.core.device import in_channels_last, to_channels_last
 from ugc.models.generator import FAMILIES, shrink
 from ugc.nn import quick
 
@@ -87,7 +88,9 @@ def test_a_product_of_few_pixels(transposed, n, side, kernel, stride, padding, l
 
     def layer(x, w, b):
         with torch.autocast("cpu", torch.bfloat16, enabled=x.dtype == torch.bfloat16):
-            return quick.conv_transpose2d(x, w, b, stride, padding, 0) if transposed else quick.conv2d(x, w, b, stride, padding)
+            if transposed:
+                return quick.conv_transpose2d(x, w, b, stride, padding, 0)
+            return quick.conv2d(x, w, b, stride, padding)
 
     used = []
     plain_fold, plain_unfold = F.fold, F.unfold
@@ -103,7 +106,18 @@ def test_a_product_of_few_pixels(transposed, n, side, kernel, stride, padding, l
         assert a.dtype == b.dtype and a.shape == t.shape
         off, plain_off = ((y.double() - t).norm() / t.norm() for y in (a, b))
         assert off < 1.5 * plain_off + 1e-3 and off < 0.01
-    assert quick.channels_last(ours[0]) >= (layout == "nhwc") and (ours[2].is_contiguous() or not used)
+    assert in_channels_last(ours[0]) >= (layout == "nhwc") and (ours[2].is_contiguous() or not used)
+
+
+def test_a_layout_goes_through_every_layer():
+    """Also through a stem of few channels out, which is computed by rows. (Of one channel a ReLU forgets it.)"""
+    x = random(2, 1, 16, 16, dtype=torch.float32)
+    for picture, last in ((to_channels_last(x), True), (x, False)):
+        for width in (1, 2, 8):
+            stem, next_ = random(width, 1, 7, 7).float(), random(4, width, 3, 3).float()
+            y = quick.conv2d(quick.reflected(picture, 3), stem, None, 1, 0)
+            assert in_channels_last(y) == in_channels_last(quick.instance_norm(y, 1e-5)) == last
+            assert width == 1 or in_channels_last(quick.conv2d(F.relu(y), next_, None, 2, 1)) == last
 
 
 def test_reflection_keeps_halves():

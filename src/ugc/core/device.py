@@ -42,10 +42,7 @@ class Device:
         """
         if self.device.type != "cpu" or x.dim() != 4 or (self.precision == "fp32" and torch.is_grad_enabled()):
             return x
-        n, c, h, w = x.shape
-        if c == 1:  # either layout, by what the strides of one channel say
-            return x.contiguous().as_strided(x.shape, (h * w, 1, w, 1))
-        return x.contiguous(memory_format=torch.channels_last)
+        return to_channels_last(x)
 
     def scaler(self) -> torch.amp.GradScaler | None:
         """A loss scaler for fp16, else None."""
@@ -56,6 +53,18 @@ class Device:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         return f"{self.device} ({name}{threads}), {self.precision}"
+
+
+def in_channels_last(x: torch.Tensor) -> bool:
+    """Whether the channels of a pixel of x [N, C, H, W] lie side by side, and not those of a row; of one pixel, never."""
+    lie = x.is_contiguous(memory_format=torch.channels_last)
+    return lie and x.stride(1) == 1 and x.shape[2] * x.shape[3] > 1
+
+
+def to_channels_last(x: torch.Tensor) -> torch.Tensor:
+    """x [N, C, H, W] in channels_last. One channel lies the same in both layouts: there the strides say which is meant."""
+    _, c, h, w = x.shape
+    return x.contiguous(memory_format=torch.channels_last) if c > 1 else x.contiguous().as_strided(x.shape, (h * w, 1, w, 1))
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ugc.nn.quick import channels_last, conv2d, conv_transpose2d, instance_norm, reflected
+from ugc.core.device import in_channels_last, to_channels_last
+from ugc.nn.quick import conv2d, conv_transpose2d, instance_norm, reflected
 
 
 def leading(tensor: Tensor, dim: int, parts: tuple[int, ...], have: tuple[int, ...]) -> Tensor:
@@ -63,8 +64,8 @@ def _joined(xs: tuple[Tensor, ...]) -> tuple[Tensor, tuple[int, ...]]:
     have = tuple(x.shape[1] for x in xs)
     if len(xs) == 1:
         return xs[0], have
-    if channels_last(xs[0]):
-        xs = tuple(x.contiguous(memory_format=torch.channels_last) for x in xs)
+    if in_channels_last(xs[0]):
+        xs = tuple(to_channels_last(x) for x in xs)
     return torch.cat(xs, 1), have
 
 

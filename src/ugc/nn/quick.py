@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ugc.core.device import exact
+from ugc.core.device import exact, in_channels_last, to_channels_last
 
 FEW = 3  # channels out
 LARGE = 5  # the least kernel for which rows pay
@@ -35,25 +35,20 @@ def here(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def channels_last(x: Tensor) -> bool:
-    """Whether the channels of a pixel of x [N, C, H, W] lie side by side, and not those of a row."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-
-
 def instance_norm(x: Tensor, eps: float) -> Tensor:
     """(x - mean) / sqrt(var + eps), each over a channel of an image [N, C, H, W]; of one pixel it is 0."""
     if not here(x):
         return torch.instance_norm(x, None, None, None, None, True, 0.1, eps, torch.backends.cudnn.enabled)
-    if not channels_last(x):
+    if not in_channels_last(x):
         return torch.group_norm(x, x.shape[1], None, None, eps)
     if len(x) > 1 and x[0].numel() < MANY:
-        return torch.group_norm(x.contiguous(), x.shape[1], None, None, eps).contiguous(memory_format=torch.channels_last)
+        return to_channels_last(torch.group_norm(x.contiguous(), x.shape[1], None, None, eps))
     each = [torch.batch_norm(image, None, None, None, None, True, 0.1, eps, False) for image in x.split(1)]
     return each[0] if len(each) == 1 else torch.cat(each)
 
 
 def reflected(x: Tensor, p: int) -> Tensor:
-    """x [N, C, H, W] with a frame of p pixels, mirrored at its border; halves stay halves (autocast on a CPU raises them)."""
+    """x [N, C, H, W] with a frame of p pixels, mirrored at its border; halves stay halves (a CPU's autocast raises them)."""
     if x.dtype in (torch.bfloat16, torch.float16) and here(x):
         with exact(x.device):
             return F.pad(x, (p, p, p, p), mode="reflect")
@@ -79,11 +74,11 @@ def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
     if not here(x) or not _heavy(x, weight, size):
         return F.conv_transpose2d(x, weight, bias, stride, padding, more)
     k = weight.shape[2]
-    grown = [(side - 1) * stride + k + more - 2 * padding for side in size]
+    tall, wide = ((side - 1) * stride + k + more - 2 * padding for side in size)
     spread = x.permute(0, 2, 3, 1).reshape(-1, c) @ weight.flatten(1)  # [N H W, o k k]
-    y = F.fold(spread.float().view(n, size[0] * size[1], -1).transpose(1, 2), grown, k, padding=padding, stride=stride)
-    layout = torch.channels_last if channels_last(x) else torch.contiguous_format
-    return _biased(y.to(spread.dtype, memory_format=layout), bias)  # halves were added up in float32
+    columns = spread.float().view(n, size[0] * size[1], -1).transpose(1, 2)  # halves are added up in float32
+    y = F.fold(columns, (tall, wide), k, padding=padding, stride=stride).to(spread.dtype)
+    return _biased(to_channels_last(y) if in_channels_last(x) else y, bias)
 
 
 def _heavy(x: Tensor, weight: Tensor, size: list[int]) -> bool:
@@ -101,7 +96,8 @@ def by_rows(x: Tensor, weight: Tensor) -> Tensor:
     rows = weight.permute(2, 0, 1, 3).reshape(tall * o, c, 1, wide)  # row a of the filter of channel o gives channel (a, o)
     z = F.conv2d(x, rows)  # [N, k o, H, W - k + 1]
     y: Tensor = _Shifted.apply(z, tall)  # type: ignore[no-untyped-call]
-    return y.to(z.dtype)
+    y = y.to(z.dtype)
+    return to_channels_last(y) if in_channels_last(x) else y
 
 
 class _Shifted(torch.autograd.Function):
@@ -114,7 +110,7 @@ class _Shifted(torch.autograd.Function):
         y = z[:, :few, :height].to(sums, copy=True, memory_format=torch.contiguous_format)
         for a in range(1, tall):
             y += z[:, a * few:(a + 1) * few, a:a + height]
-        layout = torch.channels_last if channels_last(z) else torch.contiguous_format
+        layout = torch.channels_last if in_channels_last(z) else torch.contiguous_format
         ctx.tall, ctx.like = tall, (z.shape, z.dtype, layout)
         return y
 

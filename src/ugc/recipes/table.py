@@ -59,7 +59,7 @@ LABELS = 150_000  # 200 epochs of 2,975, as pix2pixHD and GauGAN are trained
 
 TABLE: dict[str, dict[str, Any]] = {
     #                                     original  supernet  distill  population  generations
-    "sans2serif-demo":         sans2serif(    1500,      900,    1300,         16,           4),
+    "sans2serif-demo":         sans2serif(    2000,     1500,    2500,         16,           4),
     "sans2serif-hour":         sans2serif(    8000,     6000,    7000,         32,          10),
     #                                             original  supernet  distill  every
     "streets-pix2pixhd-hour":  streets("pix2pixhd",      2600,     1500,    1700,     4),
