@@ -50,6 +50,11 @@ class MemberTimes:
     whole: float
     layers: tuple[LayerTime, ...]
 
+    def lesser(self, other: MemberTimes) -> MemberTimes:
+        """Of the same member timed twice, the lesser time of the whole and of each layer."""
+        return MemberTimes(self.arch, min(self.whole, other.whole), tuple(
+            min(one, two, key=lambda layer: layer.seconds) for one, two in zip(self.layers, other.layers, strict=True)))
+
 
 def timed_layers(layers: Sequence[LayerCost]) -> list[LayerCost]:
     """Those of a trace whose ends are timed: the convolutions."""
