@@ -133,8 +133,8 @@ def complete(begun: Timing, setting: Setting, encoding: Encoding, clock: Runtime
     elif found.model(cost).off[0] > LIMIT:
         found = replace(found, rounds=0)
     while found.rounds < ROUNDS and (far := [cost.space.parse(arch) for arch in found.far(cost)]):
-        say(f"latency: {len(far)} of {len(found.members)} members lie more than {100 * LIMIT:g} % from the model and are "
-            "timed again; the lesser time counts")
+        say(f"latency: more than {100 * LIMIT:g} % from the model, timed again: {len(far)} of {len(found.members)} members; "
+            "the lesser time counts")
         timed(far, "latency, again")
         found = replace(found, rounds=found.rounds + 1)
         found.write(path)
