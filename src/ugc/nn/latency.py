@@ -10,8 +10,8 @@ the block) and one grid share one law of the widths w before and v behind, fitte
 
 By least squares of relative errors, with no coefficient of t below 0: more channels are never predicted to be faster, which
 is what a search that steps towards a cost counts on. The three of the second line are fitted to the same members timed as a
-whole. each is mostly below 0: looking at a layer takes time itself, 1.4 us a node in onnxruntime's profile, nearly half of
-what it shows of a tiny net. It is never so far below that layers which a depth switches on would take less than nothing.
+whole. each may be below 0: looking at a layer takes time itself, 1.4 us a node in onnxruntime's profile, nearly half of what
+it shows of a tiny net. It is never so far below that layers which a depth switches on would take less than nothing.
 """
 
 from __future__ import annotations
