@@ -2,17 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from ugc.core.clock import Clock
 from ugc.core.encoding import PICTURES
 from ugc.core.errors import UserError
 from ugc.core.files import home
 from ugc.engine import latency
-from ugc.engine.latency import MEMBERS, Timing, check, timing
+from ugc.engine.latency import LIMIT, MEMBERS, ROUNDS, Timing, check, timing
 from ugc.export.runtimes import RUNTIMES, Opened, Runtime
 from ugc.nn.cost import trace
-from ugc.nn.latency import timed_layers
+from ugc.nn.latency import design, timed_layers
 
 NARROW = ("--set", "generator.blocks=3", "--set", "generator.widths=[1,4,8]", "--set", "generator.depths=[0,1]")
 
@@ -91,6 +93,94 @@ def test_members_are_timed_once_and_a_cut_off_timing_goes_on(setting_of, sundial
     assert timing(setting, PICTURES, "sundial", tmp_path) == whole and sundial.opened == MEMBERS
     (path,) = cache.iterdir()
     assert Timing.read(path) == whole and whole.about["runtime"] == "sundial" and whole.about["threads"] == 1
+
+
+def beside(monkeypatch, slower):
+    """Other work: whole nets take slower(how many were timed before, how often this one was) times as long."""
+    plain, seen = latency.member_times, []
+
+    def member_times(setting, arch, *rest):
+        found = plain(setting, arch, *rest)
+        factor = slower(len(seen), seen.count(arch.text))
+        seen.append(arch.text)
+        return replace(found, whole=factor * found.whole)
+
+    monkeypatch.setattr(latency, "member_times", member_times)
+    return seen
+
+
+def test_what_other_work_made_slow_is_timed_again(setting_of, sundial, cache, tmp_path, monkeypatch, capsys):
+    """Five of the dozen took two to six times as long: afterwards all times are as on an idle machine."""
+    setting = setting_of("pix2pix-resnet")
+    idle = timing(setting, PICTURES, "sundial", tmp_path)
+    shutil.rmtree(cache)
+    seen = beside(monkeypatch, lambda before, own: {0: 3, 1: 6, 4: 2, 7: 4, 8: 2}.get(before, 1))
+    found = timing(setting, PICTURES, "sundial", tmp_path)
+    assert found.members == idle.members and 1 <= found.rounds <= ROUNDS
+    assert MEMBERS + 5 <= len(seen) <= MEMBERS * (1 + ROUNDS)
+    assert "from the model, timed again: " in capsys.readouterr().err
+    before = len(seen)
+    assert timing(setting, PICTURES, "sundial", tmp_path) == found and len(seen) == before  # kept
+
+
+def test_a_machine_that_stays_busy_is_refused_and_nothing_of_it_is_used(setting_of, sundial, cache, tmp_path, monkeypatch):
+    setting = setting_of("pix2pix-resnet")
+    with monkeypatch.context() as patch:
+        seen = beside(patch, lambda before, own: 3.0 ** (before * 7 % 5 + 1))
+        with pytest.raises(UserError, match=r"latency/\w+\.json: the times of whole nets are \d+ % .* at most 15 % was "
+                                            "expected.*; run the same command again with nothing else running"):
+            timing(setting, PICTURES, "sundial", tmp_path)
+        assert MEMBERS < len(seen) <= MEMBERS * (1 + ROUNDS)
+    idle = timing(setting, PICTURES, "sundial", tmp_path)  # the same command again
+    assert idle.model(setting.cost_model(setting.config)).off[0] < 0.01
+    truth = [1e-4 + sum(t.seconds for t in member.layers) for member in idle.members]
+    assert sum(member.whole == pytest.approx(true) for member, true in zip(idle.members, truth, strict=True)) >= MEMBERS - 1
+
+
+def test_one_member_that_stays_far_is_kept_after_some_rounds(setting_of, sundial, cache, tmp_path, monkeypatch):
+    """A net that a runtime runs badly is no reason to refuse, nor to time it with every command."""
+    setting = setting_of("pix2pix-resnet")
+    second = design(setting.cost_model(setting.config).space, MEMBERS, Clock(0).rng("latency"))[1].text
+    plain, seen = latency.member_times, []
+
+    def bad(setting, arch, *rest):
+        seen.append(arch.text)
+        found = plain(setting, arch, *rest)
+        return replace(found, whole=found.whole * (20 if arch.text == second else 1))
+
+    monkeypatch.setattr(latency, "member_times", bad)
+    found = timing(setting, PICTURES, "sundial", tmp_path)
+    assert seen.count(second) == 1 + ROUNDS == 1 + found.rounds
+    before = len(seen)
+    assert timing(setting, PICTURES, "sundial", tmp_path) == found and len(seen) == before
+
+
+def test_a_table_of_before_that_is_far_off_is_timed_again(setting_of, sundial, cache, tmp_path):
+    """As it was written when members were timed once."""
+    setting = setting_of("pix2pix-resnet")
+    idle = timing(setting, PICTURES, "sundial", tmp_path)
+    (path,) = cache.iterdir()
+    held = json.loads(path.read_text())
+    del held["rounds"]
+    for i, member in enumerate(held["members"]):
+        member["whole"] *= 3.0 ** (i % 4)
+        member["layers"][0]["seconds"] *= 1 + i % 2
+    path.write_text(json.dumps(held))
+    assert Timing.read(path).model(setting.cost_model(setting.config)).off[0] > LIMIT
+    again = timing(setting, PICTURES, "sundial", tmp_path)
+    assert [m.whole for m in again.members] == [m.whole for m in idle.members]
+
+
+def test_of_two_times_the_lesser_counts_for_each_layer(setting_of, sundial, cache, tmp_path):
+    timed = timing(setting_of("pix2pix-resnet"), PICTURES, "sundial", tmp_path)
+    one = timed.members[3]
+    other = replace(one, whole=2 * one.whole, layers=tuple(
+        replace(t, seconds=t.seconds * (0.5 if i % 2 else 2)) for i, t in enumerate(one.layers)))
+    found = timed.having(other)
+    assert [m.arch for m in found.members] == [m.arch for m in timed.members]
+    assert found.members[3].whole == one.whole
+    assert [t.seconds for t in found.members[3].layers] == [
+        t.seconds * (0.5 if i % 2 else 1) for i, t in enumerate(one.layers)]
 
 
 def test_another_size_or_number_of_threads_is_another_table(setting_of, sundial, cache, tmp_path, monkeypatch):

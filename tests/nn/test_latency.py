@@ -3,6 +3,7 @@
 import itertools
 import math
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,53 @@ def test_a_law_is_found_and_extends_to_other_widths():
     other = arch.having({name: 10 for name in arch if not name.startswith("d.")})
     assert model(other) == pytest.approx(1000 * member(other).whole, rel=0.02)
     assert model.share == pytest.approx(1, rel=0.02) and model.overhead == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize(("looking", "overhead"), [(6e-6, 20e-6), (0.0, 180e-6)])
+def test_what_looking_at_a_layer_costs_is_not_in_the_whole(looking, overhead):
+    """Profiled layers take longer by a constant, more than half of a tiny net's time: all nets are right, and more is never
+    faster; and where it costs nothing, nothing is taken off."""
+    net, cost = cost_model("pix2pix-resnet")
+
+    def member(arch):
+        layers = tuple(LayerTime(place_of(x), sum(x.have), x.width, 4e-6 + 1e-9 * sum(x.have) * x.width)
+                       for x in timed_layers(trace(net, arch, SIZE)))
+        return MemberTimes(arch.text, overhead + sum(x.seconds for x in layers),
+                           tuple(replace(x, seconds=x.seconds + looking) for x in layers))
+
+    rng = np.random.default_rng(3)
+    model = LatencyModel(cost, [member(a) for a in design(cost.space, 12, rng)])
+    least = member(cost.space.smallest)
+    assert looking == 0 or sum(x.seconds for x in least.layers) > 2 * least.whole
+    assert model.each == pytest.approx(-1000 * looking, abs=2e-4) and model.off[1] < 0.02
+    for arch in (cost.space.smallest, *(cost.space.sample(rng) for _ in range(8))):
+        assert model(arch) == pytest.approx(1000 * member(arch).whole, rel=0.02)
+        assert all(model(more) >= model(arch) for more in cost.space.steps(arch, up=True))
+
+
+def test_layers_never_take_less_than_nothing():
+    """Whole times that fall with the depth would have it so."""
+    net, cost = cost_model("pix2pix-resnet")
+    rng = np.random.default_rng(4)
+    members = []
+    for arch in design(cost.space, 12, rng):
+        one = timed(net, arch, rng)
+        members.append(replace(one, whole=one.whole * 0.9 ** arch.depth))
+    model = LatencyModel(cost, members)
+    assert model.each < 0
+    for arch in (cost.space.smallest, *(cost.space.sample(rng) for _ in range(8))):
+        assert all(model(more) >= model(arch) for more in cost.space.steps(arch, up=True))
+
+
+def test_far_are_members_whose_whole_or_layers_disagree(fitted):
+    net, cost, _ = fitted
+    rng = np.random.default_rng(0)
+    members = [timed(net, arch, rng) for arch in design(cost.space, 12, rng)]
+    assert LatencyModel(cost, members).far.max() < 0.15
+    members[3] = replace(members[3], whole=3 * members[3].whole)
+    members[5] = replace(members[5], layers=tuple(replace(x, seconds=3 * x.seconds) for x in members[5].layers))
+    far = LatencyModel(cost, members).far
+    assert set(np.argsort(far)[-2:]) == {3, 5} and far[[3, 5]].min() > 0.3
 
 
 def test_no_coefficient_is_below_zero_and_the_best_of_these_is_taken():
