@@ -4,7 +4,8 @@ import json
 
 import pytest
 from PIL import Image
-from plots import put, ratios, write_page
+from plots import put, write_page
+from sections import ratios
 
 from ugc.core.errors import UserError
 
@@ -90,7 +91,7 @@ def test_a_step_and_a_loader_are_drawn(page):
 
 def test_a_search_is_drawn_as_how_often_slower_the_other_ways_are(page, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("plots.bars", lambda path, groups, *given, **named: drawn.update(groups) or path)
+    monkeypatch.setattr("sections.bars", lambda path, groups, *given, **named: drawn.update(groups) or path)
     times = {"lineage, Lite0": 12.5, "ours, fp32": 1.0}
     ways = [{"case": "unet", "way": way, "times ours": ratio} for way, ratio in times.items()]
     write(page.parent.parent / "results/search.json", "search", ways, cost=[{"table": 5}])
@@ -101,7 +102,7 @@ def test_a_search_is_drawn_as_how_often_slower_the_other_ways_are(page, monkeypa
 
 def test_the_files_of_one_call_of_latency_are_one_section(page, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("plots.bars", lambda path, groups, *given, **named: drawn.update({path.name: groups}) or path)
+    monkeypatch.setattr("sections.bars", lambda path, groups, *given, **named: drawn.update({path.name: groups}) or path)
     results = page.parent.parent / "results"
     for threads, times in ((1, 3.0), (2, 2.0)):
         nets = [{"size": "64x64", "runtime": "torch", "threads": threads, "net": net, "x faster than original": faster,
