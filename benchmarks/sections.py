@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from figures import Lines, bars, growth_lines
+from figures import Lines, bars, growth_lines, training_curves
 from growth import along, exponents
 from measure import table
 
@@ -68,6 +68,18 @@ def step(section: Section) -> None:
         rows = [{"case": case, "part": part, **{version: 1000 * own.get(part, 0.0) for version, own in found.items()}}
                 for case, found in parts.items() for part in dict.fromkeys(part for own in found.values() for part in own)]
         section.hide("Where the time goes, milliseconds", table(rows))
+
+
+def curves(section: Section) -> None:
+    """Rows: case, loss, means and `bf16 to fp32`, `seed to seed`, `of that`; `curves` by family, loss and version."""
+    near = sum(row["of that"] <= 1 for row in section.rows)
+    far = max(section.rows, key=lambda row: abs(float(row["bf16 to fp32"].rstrip(" %"))))
+    section.say(f"bf16 is nearer to fp32 than seeds are to each other in {near} of {len(section.rows)} losses; farthest in "
+                f"{far['case']}, {far['loss']}: {far['bf16 to fp32']}, seeds {far['seed to seed']}.")
+    for family, panels in section.result["curves"].items():
+        section.draw(family, f"Losses of {family} in fp32, in bf16, and in fp32 with other seeds", training_curves, panels,
+                     section.result["steps"])
+    section.say(table([_without(row, "commit") for row in section.rows]))
 
 
 def search(section: Section) -> None:
@@ -157,7 +169,7 @@ def growth(section: Section) -> None:
 
 
 SECTIONS: dict[str, Callable[[Section], None]] = {
-    "step": step, "search": search, "latency": latency, "data": data, "growth": growth}
+    "step": step, "curves": curves, "search": search, "latency": latency, "data": data, "growth": growth}
 
 
 def ratios(found: Mapping[tuple[str, str], list[dict[str, Any]]], axis: str, key: str) -> dict[str, Lines]:
