@@ -80,8 +80,9 @@ def command(settings, tmp_path, monkeypatch):
 
     def run(steps, *words):
         run.trained = 0
+        given = [word for setting in settings for word in ("--set", setting)]
         monkeypatch.setattr(sys, "argv", ["curves.py", "--family", "pix2pix-unet", "--steps", str(steps),
-                                          "--out", str(run.out), *(word for setting in settings for word in ("--set", setting)), *words])
+                                          "--out", str(run.out), *given, *words])
         curves.main()
 
     run.out = tmp_path / "results" / "curves.json"
