@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from ugc.core.files import atomic
-from ugc.engine.plots import label_ends, panel, ticks
+from ugc.engine.plots import label_ends, panel, smooth, ticks
 from ugc.engine.style import LIGHT, SERIES
 
 WIDTH = 820  # as wide as GitHub shows a page, in its pixels; drawn with two dots a pixel
 DOTS = 144
 COLOURS = 64  # of a file, a third of the bytes of all of them
 PER_ROW = 2  # panels
+
+CURVE = 205  # pixels of a panel's height
 
 Points = Sequence[tuple[float, float]]  # x, y
 Lines = Mapping[str, Points]  # name -> points, by x
@@ -108,6 +110,42 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], across: str, for
         handles = [Patch(color=SERIES[at % len(SERIES)], label=name) for at, name in enumerate(series)]
         figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(left / WIDTH, 1), ncol=len(series), frameon=False,
                       fontsize=11, labelcolor=LIGHT["ink"], borderaxespad=0.3, handlelength=1, handletextpad=0.4)
+    return _save(figure, path)
+
+
+def training_curves(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], steps: int) -> Path:
+    """Smoothed losses by step: a panel each with its title; the first two versions in colours, all others thin behind them.
+
+    Args:
+        panels: title -> version -> means over windows of equal lengths.
+        steps: that all windows have together.
+    """
+    from matplotlib.lines import Line2D
+
+    rows, columns, legend = -(-len(panels) // PER_ROW), min(PER_ROW, len(panels)), 30
+    height = rows * CURVE + legend
+    figure = _sheet(height)
+    looks = ({"color": SERIES[0], "linewidth": 1.9}, {"color": SERIES[1], "linewidth": 1.5, "dashes": (4, 1.5)})
+    behind = {"color": LIGHT["soft"], "linewidth": 0.8, "alpha": 0.7}
+    named: dict[str, Any] = {}
+    for at, (title, lines) in enumerate(panels.items()):
+        left, below, wide, tall = _cell(at, rows, columns, right=0.03)
+        share = rows * CURVE / height
+        axes = panel(figure, (left, below * share, wide, tall * share))
+        axes.set_title(title, loc="left", fontsize=12, color=LIGHT["ink"], pad=6)
+        for number, (name, means) in reversed(list(enumerate(lines.items()))):  # the first lies on top
+            look, label = (looks[number], name) if number < len(looks) else (behind, "other seeds")
+            edges = np.linspace(0, steps, len(means) + 1)
+            axes.plot((edges[1:] + edges[:-1]) / 2, smooth(np.asarray(means)), zorder=3 - min(number, 2) / 2 + (number == 1),
+                      **look)
+            named[label] = look
+        axes.set_xlim(0, steps)
+        ticks(axes, 4)
+        if at >= len(panels) - columns:
+            axes.set_xlabel("step")
+    handles = [Line2D([], [], label=label, **look) for label, look in reversed(named.items())]
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(62 / WIDTH, 1), ncol=len(handles), frameon=False,
+                  fontsize=11, labelcolor=LIGHT["ink"], borderaxespad=0.3, handlelength=2.4)
     return _save(figure, path)
 
 

@@ -4,11 +4,12 @@ import json
 
 import pytest
 from PIL import Image
-from plots import put, ratios, write_page
+from plots import put, write_page
+from sections import ratios
 
 from ugc.core.errors import UserError
 
-NAMES = ("step", "search", "latency", "data", "growth", "gpu")
+NAMES = ("step", "curves", "search", "latency", "data", "growth", "gpu")
 MACHINE = {"device": "cpu (no chip, 1 threads), fp32", "torch": "0", "commit": "abc", "date": "2000-01-01"}
 
 
@@ -88,9 +89,22 @@ def test_a_step_and_a_loader_are_drawn(page):
         "step-64.png", "step-64-peak.png", "data-waiting.png", "data-loader.png"}
 
 
+def test_curves_are_drawn_by_family_and_the_farthest_loss_is_named(page):
+    rows = [{"case": "f, stage 1", "loss": loss, "bf16 to fp32": far, "seed to seed": "2.00 %", "of that": share,
+             "commit": "xyz"}
+            for loss, far, share in (("D", "+1.00 %", 0.5), ("G.gan", "-3.00 %", 1.5))]
+    lines = {"fp32": [3.0, 2.0, 1.0], "bf16": [3.0, 2.1, 1.1], "fp32, seed 1": [3.2, 2.5, 1.2]}
+    write(page.parent.parent / "results/curves.json", "curves", rows, steps=9, curves={"f": {"stage 1, D": lines}})
+    assert write_page(page.parent.parent / "results", page) == ["curves", "growth"]
+    text = page.read_text()
+    assert "in 1 of 2 losses; farthest in f, stage 1, G.gan: -3.00 %, seeds 2.00 %." in text and "commit xyz" in text
+    with Image.open(page.with_suffix("") / "curves-f.png") as plot:
+        assert plot.width == 1640
+
+
 def test_a_search_is_drawn_as_how_often_slower_the_other_ways_are(page, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("plots.bars", lambda path, groups, *given, **named: drawn.update(groups) or path)
+    monkeypatch.setattr("sections.bars", lambda path, groups, *given, **named: drawn.update(groups) or path)
     times = {"lineage, Lite0": 12.5, "ours, fp32": 1.0}
     ways = [{"case": "unet", "way": way, "times ours": ratio} for way, ratio in times.items()]
     write(page.parent.parent / "results/search.json", "search", ways, cost=[{"table": 5}])
@@ -101,7 +115,7 @@ def test_a_search_is_drawn_as_how_often_slower_the_other_ways_are(page, monkeypa
 
 def test_the_files_of_one_call_of_latency_are_one_section(page, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("plots.bars", lambda path, groups, *given, **named: drawn.update({path.name: groups}) or path)
+    monkeypatch.setattr("sections.bars", lambda path, groups, *given, **named: drawn.update({path.name: groups}) or path)
     results = page.parent.parent / "results"
     for threads, times in ((1, 3.0), (2, 2.0)):
         nets = [{"size": "64x64", "runtime": "torch", "threads": threads, "net": net, "x faster than original": faster,

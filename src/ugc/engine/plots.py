@@ -92,12 +92,12 @@ def curves_svg(lines: Sequence[Line], name: str) -> str:
     ends, values = [], []
     for (label, x, y), colour in zip(lines, SERIES):
         xs, ys = _binned(np.asarray(x, float), np.asarray(y, float))
-        smooth = _smooth(ys)
+        averaged = smooth(ys)
         if not labelled:
             axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=0.3)
-        axes.plot(xs, smooth, color=colour, linewidth=1.5)
-        ends.append((label, float(smooth[-1]), colour))
-        values.append(smooth)
+        axes.plot(xs, averaged, color=colour, linewidth=1.5)
+        ends.append((label, float(averaged[-1]), colour))
+        values.append(averaged)
     every = np.concatenate(values)
     if every.min() > 0 and every.max() / every.min() > WIDE_RANGE:
         axes.set_yscale("log")
@@ -156,7 +156,7 @@ def _binned(x: Any, y: Any) -> tuple[Any, Any]:
     return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])
 
 
-def _smooth(y: Any) -> Any:
+def smooth(y: Any) -> Any:
     """A centred running mean over a fifteenth of the curve; narrow at the steep beginning, one-sided at the end."""
     half = max(1, len(y) // 30) if len(y) > 8 else 0
     total = np.concatenate([[0.0], np.cumsum(y)])
