@@ -132,11 +132,12 @@ def test_it_draws_what_the_published_net_draws(tmp_path, case):
     ours, about = load_net(tmp_path / "net")
     if case == "halves":
         w = {name: t.half().float() for name, t in w.items()}
-    x = sources(about, side_of(net))
+    x = sources(about, side_of(net)).double()
+    w = {name: t.double() if t.is_floating_point() else t for name, t in w.items()}  # norms of few pixels enlarge rounding
     with torch.no_grad():
-        wanted, got = forward(w, net, x), ours(x)
+        wanted, got = forward(w, net, x), ours.double()(x)
     assert 0.05 < wanted.std() < 0.9 and wanted.std(0).mean() > 0.02  # neither flat nor saturated, nor blind to its input
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
     assert about["params"] == sum(p.numel() for p in ours.parameters())
     dropped = ("running_mean", "running_var", "tracked")
     if "HD" in case and ours.config.norm == "batch":  # its convolutions have a bias there, too; it goes into the mean

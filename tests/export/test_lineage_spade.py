@@ -51,9 +51,10 @@ def test_it_draws_what_the_published_net_draws(tmp_path, case):
     torch.save(w, tmp_path / "latest_net_G.pth")
     import_generator(tmp_path / "latest_net_G.pth", tmp_path / "net", None, words(net))
     ours, about = load_net(tmp_path / "net")
-    x = label_maps(encoding_of(about["source"], 3), size)
+    x = label_maps(encoding_of(about["source"], 3), size).double()
+    w = {name: t.double() if t.is_floating_point() else t for name, t in w.items()}
     with torch.no_grad():
-        wanted, got = forward(w, net, x), ours(x)
+        wanted, got = forward(w, net, x), ours.double()(x)
     assert 0.05 < wanted.std() < 0.95 and wanted.std(0).mean() > 0.02
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-4)
     left_out = ("running_mean", "running_var", "tracked", "weight_u", "weight_v")
