@@ -39,6 +39,7 @@ from ugc.search.budget import Budget
 
 ROLES = ("original", "student", "deep_teacher", "wide_teacher", "largest", "smallest")
 TOP = 14
+REST = 0.03  # seconds before each call: threads of onnxruntime spin on after theirs
 Row = dict[str, Any]
 
 
@@ -83,7 +84,7 @@ def of_family(options: argparse.Namespace) -> Given:
 def compared(given: Given, size: tuple[int, int], runtime: str, rounds: int) -> tuple[list[Row], dict[str, Opened]]:
     """One row a net, and the nets as they were opened."""
     opened = {role: RUNTIMES[runtime]().open(net, given.encoding, size) for role, net in given.nets.items()}
-    times = measure.in_turns({role: one.run for role, one in opened.items()}, torch.device("cpu"), rounds)
+    times = measure.in_turns({role: one.run for role, one in opened.items()}, torch.device("cpu"), rounds, rest=REST)
     macs = {role: total(trace(net, None, size)).macs for role, net in given.nets.items()}
     base = "original" if "original" in times else "largest"
     rows = []

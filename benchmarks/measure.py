@@ -47,12 +47,19 @@ def timed(call: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def in_turns(calls: Mapping[str, Callable[[], Any]], device: torch.device, rounds: int = 9, warm: int = 2
-             ) -> dict[str, list[float]]:
-    """name -> seconds of each round; every round calls all once, so that what slows the machine slows all of them."""
+def in_turns(calls: Mapping[str, Callable[[], Any]], device: torch.device, rounds: int = 9, warm: int = 2,
+             rest: float = 0.0) -> dict[str, list[float]]:
+    """name -> seconds of each round; every round calls all once, so that what slows the machine slows all of them.
+
+    rest: seconds to wait before each call, and one more call that does not count: threads of the call before may still
+    spin, waiting for work, and take the cores.
+    """
     found: dict[str, list[float]] = {name: [] for name in calls}
     for round_ in range(-warm, rounds):
         for name, call in calls.items():
+            if rest:
+                time.sleep(rest)
+                call()
             seconds = timed(call, device)
             if round_ >= 0:
                 found[name].append(seconds)
