@@ -58,13 +58,13 @@ def reflected(x: Tensor, p: int) -> Tensor:
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     """The convolution of x [N, C, H, W] with a weight [o, C, k, k], in the order that is quickest here."""
     if here(x):
-        few, k = len(weight), weight.shape[2]
-        if few <= FEW and k >= LARGE and stride == 1:
-            return _biased(by_rows(F.pad(x, (padding,) * 4), weight), bias)
+        out, k = len(weight), weight.shape[2]
+        if out <= FEW and k >= LARGE and stride == 1:
+            return _biased(by_rows(F.pad(x, (padding,) * 4) if padding else x, weight), bias)  # a pad of 0 is a copy
         size = [(side + 2 * padding - k) // stride + 1 for side in x.shape[2:]]
         if _heavy(x, weight, size):
             covered = F.unfold(x, k, padding=padding, stride=stride).transpose(1, 2).flatten(0, 1)  # [N H' W', C k k]
-            return _biased((covered @ weight.flatten(1).t()).view(len(x), *size, few).permute(0, 3, 1, 2), bias)
+            return _biased((covered @ weight.flatten(1).t()).view(len(x), *size, out).permute(0, 3, 1, 2), bias)
     return F.conv2d(x, weight, bias, stride, padding)
 
 
