@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,21 @@ def test_hidden_targets_are_never_read() -> None:
     drawn = {round(float(stream.batch(Clock(0, step)).unlabelled.mean()), 4) for step in range(len(s.unlabelled))}
     assert drawn == {round(values[key], 4) for key in s.unlabelled}
     assert [round(float(v.mean()), 4) for v in stream.validation().all()] == [round(values[key], 4) for key in s.validation]
+
+
+def test_unlabelled_sources_may_be_drawn_from_the_labelled_ones() -> None:
+    """One stream serves stages that want either; A's are drawn apart from the pairs, each once a pass."""
+    d = data()
+    whole = Stream(replace(d, crop=d.source_A.shape[1:3]), 5, CPU)
+    images = {image.numpy().tobytes(): at for at, image in enumerate(to_unit(d.source_A))}
+    images |= {image.flip(-1).numpy().tobytes(): at for at, image in enumerate(to_unit(d.source_A))}
+    drawn, pairs = [], []
+    for step in range(2):
+        assert not {u.numpy().tobytes() for u in whole.batch(Clock(0, step)).unlabelled} & images.keys()
+        batch = whole.batch(Clock(0, step), "A")
+        drawn += [images[u.numpy().tobytes()] for u in batch.unlabelled]
+        pairs += [images[x.numpy().tobytes()] for x in batch.source]
+    assert sorted(drawn) == sorted(pairs) == list(range(10)) and drawn != pairs
 
 
 def test_a_hidden_target_that_is_asked_for_would_be_noticed() -> None:

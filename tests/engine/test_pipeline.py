@@ -95,13 +95,14 @@ def test_every_file_of_the_run_folder_is_there(finished):
     expected |= {f"stages/search/{name}" for name in ("candidates.jsonl", "choice.json", "pareto.json", "pareto.svg")}
     expected |= {f"stages/test/samples/{i:03d}-{kind}.png" for i in range(4)
                  for kind in ("source", "target", "original", "student")}
+    expected.add("stages/test/scores.npz")
     assert files == expected  # so: no checkpoint is left, and nothing under a temporary name
 
 
 @families
 def test_metrics_rows_and_keys(finished):
     metrics = of(finished / "metrics.json")
-    quality = QUALITY if finished.name == "resnet" else [*QUALITY[:3], "ink_iou", *QUALITY[3:]]
+    quality = QUALITY if finished.name == "resnet" else [*QUALITY[:3], "ink_iou", "ink_grey", *QUALITY[3:]]
     rows = metrics["rows"]
     assert set(rows) == {*MEASURED, "copy", "floor"}
     for role in MEASURED:
@@ -110,6 +111,11 @@ def test_metrics_rows_and_keys(finished):
         assert rows[role]["latency_ms"] > 0
     assert list(rows["copy"]) == quality
     assert list(rows["floor"]) == QUALITY[3:]
+    of_each = np.load(finished / "stages/test/scores.npz")
+    assert list(of_each["keys"]) == (finished / "test.txt").read_text().split("\n")[:-1]
+    for role in (*MEASURED, "copy"):
+        for key in set(quality) - set(QUALITY[3:]):
+            assert float(of_each[f"{role}/{key}"].mean()) == pytest.approx(rows[role][key], rel=1e-5)
     assert all(math.isfinite(value) for row in rows.values() for value in row.values())
     assert metrics["protocol"]["test_images"] == 4 and metrics["protocol"]["size"] == [32, 32]
     assert "thread" in metrics["protocol"]["latency_ms"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from ugc.metrics.pixel import ink_iou, l1, psnr, ssim_metric
-from ugc.metrics.protocols import METRICS, ordered
+from ugc.metrics.pixel import ink_grey, ink_iou, l1, psnr, ssim_metric
+from ugc.metrics.protocols import METRICS, ordered, worse
 from ugc.metrics.scoring import Score, score
 
 
@@ -44,15 +44,34 @@ def test_closed_forms():
         ink_iou(*pair(channels=3))
 
 
+def test_grey_sees_blur_and_no_place():
+    """Closed forms: a hard edge, the same softened over four columns, and over eight; a shift; one harder than drawn."""
+    drawn = torch.ones(1, 1, 16, 16)
+    drawn[..., :8] = -1
+    soft = drawn.clone()
+    soft[..., 6:10] = torch.tensor([-0.7, -0.3, 0.3, 0.7])
+    softer = drawn.clone()
+    softer[..., 4:12] = torch.linspace(-0.75, 0.75, 8)
+    assert ink_grey(soft, soft).item() == 1 and ink_grey(softer, soft).item() == 2 and ink_grey(soft, softer).item() == 0.5
+    assert ink_grey(soft.roll(3, 2), soft).item() == 1 and ink_grey(drawn, soft).item() == 0
+    assert worse(METRICS["ink_grey"], 1.3, 1.1) and worse(METRICS["ink_grey"], 0.7, 1.1)
+    assert not worse(METRICS["ink_grey"], 0.95, 1.1)
+    with pytest.raises(ValueError, match="1-channel"):
+        ink_grey(*pair(channels=3))
+
+
 def test_every_metric_has_a_direction_that_holds():
     x, y = pair()
     near = x + 0.1 * (y - x)
     for metric in ordered():
         if metric.per_image:
-            better = metric.per_image(near, x) - metric.per_image(y, x)
-            assert ((better > 0) == (metric.better == "higher")).all(), metric.name
+            pairs = zip(metric.per_image(near, x).tolist(), metric.per_image(y, x).tolist())
+            if metric.better == "one":
+                assert (metric.per_image(x, x) == 1).all(), metric.name
+                continue
+            assert all(worse(metric, far, close) and not worse(metric, close, far) for close, far in pairs), metric.name
     names = [m.name for m in ordered()]  # those of label maps come first
-    assert names[names.index("psnr"):][:5] == ["psnr", "ssim", "l1", "lpips", "ink_iou"]
+    assert names[names.index("psnr"):][:6] == ["psnr", "ssim", "l1", "lpips", "ink_iou", "ink_grey"]
     assert set(METRICS) >= {"kd_efflite0", "fd_efflite0"}
 
 
@@ -61,7 +80,10 @@ def test_the_mean_does_not_depend_on_batches_and_is_json():
     rows = [score(zip(y.split(n), x.split(n))).row for n in (1, 3, 7)]
     for row in rows[1:]:
         assert row == pytest.approx(rows[0], rel=1e-6)
-    assert list(rows[0]) == ["psnr", "ssim", "l1", "ink_iou"]
+    assert list(rows[0]) == ["psnr", "ssim", "l1", "ink_iou", "ink_grey"]
+    of_each = score([(y, x)]).each
+    assert {name: float(values.mean()) for name, values in of_each.items()} == pytest.approx(rows[0])
+    assert {len(values) for values in of_each.values()} == {7}
     json.dumps(score([(x, x)]).row, allow_nan=False)
     assert "ink_iou" not in score([pair(channels=3)]).row
     assert "ssim" in score([pair(size=11)]).row and "ssim" not in score([pair(size=10)]).row  # no room for its window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -139,19 +139,23 @@ class Stream:
         total = sum(base.nbytes for base in self._bases.values())
         if device.type == "cuda" and total < free_memory(device) // 3:
             self._bases = {at: base.to(device) for at, base in self._bases.items()}
-        self._orders: dict[tuple[str, int, int], Indices] = {}
+        self._orders: dict[tuple[str, int, int, int], Indices] = {}
 
-    def batch(self, clock: Clock) -> Batch:
+    def batch(self, clock: Clock, unlabelled: Literal["U", "A"] = "U") -> Batch:
         """The batch of this step: a pure function of the clock. A source and its target share crop and flip.
 
         Of several processes each gets its share: N and M are then the batch size by their number.
+
+        Args:
+            unlabelled: whose sources `Batch.unlabelled` holds; A's are drawn apart from the pairs.
         """
+        sources = self.U if unlabelled == "U" else self.A
         a, view = self._drawn("A", self.A, clock)
-        u, view_u = self._drawn("U", self.U, clock)
+        u, view_u = self._drawn("U", sources, clock)
         encode = self.data.encoding.encode
         return Batch(source=encode(_unsigned(self._gather(self.A, a, view))),
                      target=to_unit(_unsigned(self._gather(self.T, a, view))),
-                     unlabelled=encode(_unsigned(self._gather(self.U, u, view_u))))
+                     unlabelled=encode(_unsigned(self._gather(sources, u, view_u))))
 
     def validation(self) -> Sources:
         """The sources held out for validation, cut at the centre."""
@@ -181,7 +185,7 @@ class Stream:
         return np.array([self._order(name, n, int(turn) // n, clock)[turn % n] for turn in turns])
 
     def _order(self, name: str, n: int, lap: int, clock: Clock) -> Indices:
-        key = (name, lap, clock.seed)
+        key = (name, n, lap, clock.seed)
         if key not in self._orders:
             if len(self._orders) > 8:
                 self._orders.clear()

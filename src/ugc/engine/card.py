@@ -17,7 +17,7 @@ from ugc.engine.page import DASH, si, three
 from ugc.engine.record import Record, Row
 from ugc.engine.tables import NAMES, digits, word
 from ugc.export.terms import attribution
-from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original
+from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original, worse
 
 _LABELS = " in {0, 1}"
 FEW = 2048  # test images; below it distances between sets are mostly chance
@@ -147,7 +147,7 @@ def _word(metric: Metric) -> str:
 
 def _table(record: Record, role: str, measured: Sequence[Metric]) -> str:
     """Rows original, this net, copy, floor, and those of label maps: quality, then cost."""
-    arrows = {"higher": "↑", "lower": "↓"}
+    arrows = {"higher": "↑", "lower": "↓", "one": "(1 is best)"}
     lines = [["", *(f"{_name(m)} {arrows[m.better]}" for m in measured), *COUNTS], ["---", *["---:"] * (len(measured) + 3)]]
     for name in dict.fromkeys(("original", role, "copy", "palette", "photos", "floor")):
         if row := record.row(name):
@@ -205,10 +205,9 @@ def _limits(record: Record, row: Row, measured: Sequence[Metric], size: str, nor
     yield "One run with one seed is one sample; small differences are not findings."
     copy = record.row("copy") or record.row("palette")
     what = "the source" if record.row("copy") else "the label map in its colours"
-    worse = [_name(m) for m in measured if m.name in copy
-             and (row[m.name] < copy[m.name] if m.better == "higher" else row[m.name] > copy[m.name])]
-    if worse:
-        yield f"By {' and '.join(worse)}, handing back {what} scores better than this net."
+    less = [_name(m) for m in measured if m.name in copy and worse(m, row[m.name], copy[m.name])]
+    if less:
+        yield f"By {' and '.join(less)}, handing back {what} scores better than this net."
     yield "Feature distances see blur and hardly place; PSNR, SSIM and L1 see place and forgive blur. Read them together."
     count = (record.metrics.get("protocol") or {}).get("test_images", 0)
     if count < FEW:

@@ -82,7 +82,7 @@ def compare(asked: Asked) -> dict[str, Any]:
     for one in answers.values():
         one.check(data)
     jury, note = jury_for(dataset, data, device, asked.miou)
-    result, targets = measure(answers, data, device, tools, seed, given, jury=jury)
+    result, targets, _ = measure(answers, data, device, tools, seed, given, jury=jury)
     if note:
         say(note)
         result["warnings"].append(note)

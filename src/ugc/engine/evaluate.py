@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ugc.core.clock import Clock
 from ugc.core.device import cpu_name
 from ugc.core.encoding import Encoding
 from ugc.core.errors import UserError
+from ugc.core.files import atomic
 from ugc.core.images import from_unit
 from ugc.core.log import progress, say
 from ugc.data.pictures import write_picture
@@ -61,25 +64,29 @@ class Imitated:
         return ((source, answer) for (source, _), answer in zip(self.data.batches(batch), answers))
 
 
-def test(folders: Mapping[str, Path], data: TestData, device: torch.device, samples: Path, seed: int,
+def test(folders: Mapping[str, Path], data: TestData, device: torch.device, out: Path, seed: int,
          imitated: str | None = None, jury: Jury | None = None) -> dict[str, Any]:
     """Score saved nets on the test pairs: what `metrics.json` keeps.
 
     Args:
         folders: role -> folder of a saved net.
-        samples: where SAMPLES pictures, drawn at random, are written for the report.
+        out: where `samples/`, SAMPLES pictures that are drawn at random, are written for the report, and `scores.npz`, the
+            metrics of each test image for comparisons in pairs: `keys` [N] and `ROLE/METRIC` [N].
         imitated: the role whose pictures the others were made to give; None where there is no such net.
         jury: who judges pictures of label maps.
     """
     answers: dict[str, Answers] = {role: NetAnswers(folder) for role, folder in folders.items()}
-    result, _ = measure(answers, data, device, tools_at_hand(device), seed, imitated=imitated, jury=jury)
-    _samples({r: folders[r] for r in ("original", "student") if r in folders}, data, samples, seed)
+    result, _, each = measure(answers, data, device, tools_at_hand(device), seed, imitated=imitated, jury=jury)
+    _samples({r: folders[r] for r in ("original", "student") if r in folders}, data, out / "samples", seed)
+    arrays: dict[str, Any] = {"keys": np.array(data.keys), **each}
+    with atomic(out / "scores.npz") as file:
+        np.savez_compressed(file, **arrays)
     return result
 
 
 def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device, tools: Tools, seed: int,
             given: Mapping[str, Any] | None = None, imitated: str | None = None,
-            jury: Jury | None = None) -> tuple[dict[str, Any], Features]:
+            jury: Jury | None = None) -> tuple[dict[str, Any], Features, dict[str, NDArray[np.float32]]]:
     """Score answers on the test images, and say aloud where there are few of them.
 
     Args:
@@ -91,7 +98,8 @@ def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device
 
     Returns:
         `{"rows": {role: {metric: number}}, "intervals": .., "half": .., "protocol": {..}, "warnings": [..]}`, and the
-        features of the targets. `intervals` and `half` have the form of `rows`, see `Score`.
+        features of the targets. `intervals` and `half` have the form of `rows`, see `Score`. Third, `ROLE/METRIC` -> float32
+        [N], the metrics of each image.
 
     Raises:
         UserError: answers that are not finite.
@@ -120,7 +128,7 @@ def measure(answers: Mapping[str, Answers], data: TestData, device: torch.device
         "half": {role: one.half for role, one in found.items() if one.half},
         "protocol": {**_protocol(answers, data, tools, seed, names), **({"miou": jury.about()} if jury else {})},
         "warnings": words,
-    }, targets
+    }, targets, {f"{role}/{name}": each.float().numpy() for role, one in found.items() for name, each in one.each.items()}
 
 
 def scores(answers: Mapping[str, Answers], asked: Questions, device: torch.device, tools: Tools,

@@ -70,7 +70,7 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
                 factor = SCHEDULES[schedule](step, steps) * 0.5**halvings
                 for player in phase.players.values():
                     player.set_lr(factor)
-                losses, asked, late = agreed(phase.step(stream.batch(clock), clock), stop.asked,
+                losses, asked, late = agreed(phase.step(stream.batch(clock, phase.unlabelled), clock), stop.asked,
                                              time.monotonic() - saved_at > SAVE_SECONDS)
                 due = asked or late or step + 1 == steps
                 if spoilt := watch.spoilt(step, losses) or (due and watch.spoilt_weights(phase)):

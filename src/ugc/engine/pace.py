@@ -62,7 +62,7 @@ def pace_of(phase: Phase, stream: Stream, watch: Stopwatch, seed: int, seconds: 
     """
     def took(step: int) -> float:
         clock = Clock(seed, step)
-        return watch(lambda: agreed(phase.step(stream.batch(clock), clock), False, False))
+        return watch(lambda: agreed(phase.step(stream.batch(clock, phase.unlabelled), clock), False, False))
 
     def mean(steps: Sequence[int], share: float) -> float:
         """Seconds of the mean of these steps, from as many as a share of the time allows."""

@@ -189,7 +189,7 @@ class Run(Job):
         data = test_data(self.dataset, self.recipe.data)
         device = self.setting.device.device
         jury, note = jury_for(self.dataset, data, device)
-        metrics = evaluate.test(folders, data, device, self.stage("test") / "samples", self.recipe.seed,
+        metrics = evaluate.test(folders, data, device, self.stage("test"), self.recipe.seed,
                                 imitated="original" if self.method.imitates else None, jury=jury)
         if self.timing and "student" in folders:
             metrics["latency"] = result(folders, self.timing, self.budget.limit, self.cost, self.dataset.encoding)

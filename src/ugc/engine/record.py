@@ -13,7 +13,7 @@ from ugc.core.errors import UserError
 from ugc.core.log import read_log
 
 Row = dict[str, Any]
-STAGES = ("original", "supernet", "search", "distill", "test")
+STAGES = ("original", "supernet", "search", "distill", "alone", "test")
 NETS = ("original", "student", "deep_teacher", "wide_teacher", "largest")
 SAMPLES = ("source", "target", "original", "student")
 

@@ -8,7 +8,7 @@ from typing import Any
 from ugc.engine.drawing import parse
 from ugc.engine.page import DASH, Html, flat, fold, markup, si, tag, three
 from ugc.engine.record import Record
-from ugc.metrics.protocols import OF_LABELS, TO_ORIGINAL, Metric, ordered, to_original
+from ugc.metrics.protocols import OF_LABELS, TO_ORIGINAL, Metric, ordered, to_original, worse
 
 Row = Mapping[str, Any]
 
@@ -16,9 +16,9 @@ NAMES = {"original": "original", "student": "student", "copy": "copy of the sour
          "palette": "label map in its colours", "photos": "the photos themselves", "floor": "floor",
          "deep_teacher": "deep teacher", "wide_teacher": "wide teacher", "largest": "largest of the supernet"}
 WORDS = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "fwiou": "IoU by frequency", "psnr": "PSNR", "ssim": "SSIM",
-         "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "kd_efflite0": "KD (Lite0)", "fd_efflite0": "FD (Lite0)",
-         "kid": "KID", "fid": "FID"}
-DIGITS = {"miou": 1, "pixel_accuracy": 1, "fwiou": 1, "psnr": 2, "ssim": 3, "l1": 3, "lpips": 3, "ink_iou": 3,
+         "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "ink_grey": "grey", "kd_efflite0": "KD (Lite0)",
+         "fd_efflite0": "FD (Lite0)", "kid": "KID", "fid": "FID"}
+DIGITS = {"miou": 1, "pixel_accuracy": 1, "fwiou": 1, "psnr": 2, "ssim": 3, "l1": 3, "lpips": 3, "ink_iou": 3, "ink_grey": 2,
           "kd_efflite0": 1, "fd_efflite0": 1, "kid": 1, "fid": 1}
 COSTS = {"params": "params", "macs": "MACs", "macs_paper": "macs_paper", "latency_ms": "latency"}
 COST_TEXT = {
@@ -55,7 +55,7 @@ def verdict(record: Record) -> Html | None:
         parts.append(f" against the original’s {_value(key, original[key])}")
     cheap, what = (copy, "copying the source") if copy else (record.row("palette"), "the label map in its colours")
     if key in cheap:
-        better = student[key] > cheap[key] if _direction(key) == "higher" else student[key] < cheap[key]
+        better = not worse(next(m for m in ordered() if m.name == key), student[key], cheap[key])
         parts.append(f"; {what} scores {_value(key, cheap[key])}" if better else
                      f"; that is no better than {what}, which scores {_value(key, cheap[key])}")
     if key in (photos := record.row("photos")):
@@ -65,10 +65,6 @@ def verdict(record: Record) -> Html | None:
 
 def _times(ratio: float) -> str:
     return f"{three(ratio)} times"
-
-
-def _direction(key: str) -> str:
-    return next((m.better for m in ordered() if m.name == key), "higher")
 
 
 def _value(key: str, value: float, unit: bool = False) -> str:
@@ -205,7 +201,7 @@ def _rows(record: Record) -> dict[str, Row]:
 
 
 def _metric_head(key: str, metric: Metric | None, text: str) -> Html:
-    arrow = {"higher": "↑ better", "lower": "↓ better"}.get(metric.better if metric else "", "")
+    arrow = {"higher": "↑ better", "lower": "↓ better", "one": "1 is best"}.get(metric.better if metric else "", "")
     under = ", ".join(filter(None, (metric.unit if metric else "", arrow)))
     return tag("th", word(key), tag("span", under), title=text or None)
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -50,10 +50,12 @@ class Phase(ABC):
     """A training stage: players, and the step that moves them.
 
     every: one step in so many, the first among them, is of another kind than the rest.
+    unlabelled: whose sources it takes for the batch's unlabelled ones; A's in a control only.
     """
 
     players: dict[str, Player[Any]]
     every: int = 1
+    unlabelled: Literal["U", "A"] = "U"
 
     @abstractmethod
     def step(self, batch: Batch, clock: Clock) -> Losses:

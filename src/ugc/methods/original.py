@@ -12,16 +12,20 @@ from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.data.stream import Batch
 from ugc.methods.method import METHODS, Losses, Method, Phase, Setting
-from ugc.models.generator import Generator
+from ugc.models.generator import Generator, GeneratorConfig
 
 
 class Gan(Phase):
-    """One generator against one discriminator, on pairs."""
+    """One generator against one discriminator, on pairs: the family's original, or the net of another config.
 
-    def __init__(self, setting: Setting) -> None:
-        net = setting.generator(setting.family.original(setting.config), "original")
+    role: as which it is saved; its fresh weights are drawn by this name.
+    """
+
+    def __init__(self, setting: Setting, config: GeneratorConfig | None = None, role: str = "original") -> None:
+        self.role = role
+        net = setting.generator(config or setting.family.original(setting.config), role)
         self.G = setting.player(net, "generator")
-        self.D = setting.player(setting.discriminator("original/D"), "discriminator")
+        self.D = setting.player(setting.discriminator(f"{role}/D"), "discriminator")
         self.players = {"G": self.G, "D": self.D}
         self.objective = setting.supervised()
 
@@ -38,7 +42,7 @@ class Gan(Phase):
         return {"objective": self.objective.about}
 
     def nets(self) -> dict[str, Generator]:
-        return {"original": self.G.net}
+        return {self.role: self.G.net}
 
 
 class OriginalConfig(Config):

@@ -41,7 +41,8 @@ class UgcConfig(Config):
 
     sample: how G_r is drawn. filter: direction of Eq. (8), with its EMA's decay. discriminators: one per teacher, or one
     for both. order: the student distils from the teachers' outputs `before` their update, or recomputed (`paper`).
-    every: n of Algorithm 1. nas_ssl, finetune_ssl, nas: False gives the ablations of Tables 3 and 4.
+    every: n of Algorithm 1. nas_ssl, finetune_ssl, nas: False gives the ablations of Tables 3 and 4. finetune_ssl: `A` is
+    a control that the paper lacks, Eq. (9) on a batch of A's sources, so that its work is done without unlabelled ones.
     """
 
     sample: Literal["spread", "uniform"] = "spread"
@@ -51,7 +52,7 @@ class UgcConfig(Config):
     order: Literal["before", "paper"] = "before"
     every: int = Field(default=1, ge=1)
     nas_ssl: bool = True
-    finetune_ssl: bool = True
+    finetune_ssl: bool | Literal["A"] = True
     nas: bool = True
 
 
@@ -138,6 +139,7 @@ class Distill(Phase):
     def __init__(self, config: UgcConfig, setting: Setting, student: Generator, teachers: Mapping[str, Generator],
                  discriminators: Mapping[str, Discriminator]) -> None:
         self.config, self.every = config, config.every
+        self.unlabelled = "A" if config.finetune_ssl == "A" else "U"
         self.student = setting.player(student)
         self.T = {k: setting.player(teachers[k], "generator") for k in TEACHERS}
         self.D = {name: setting.player(net, "discriminator") for name, net in discriminators.items()}

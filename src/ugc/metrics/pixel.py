@@ -11,6 +11,7 @@ from torch import Tensor
 from ugc.metrics.protocols import METRICS, Metric
 from ugc.nn.ssim import WINDOW, ssim
 
+GREY = 0.8  # between 10 and 90 % of the way from black to white
 PSNR_CAP = 100.0  # dB, of identical images: JSON has no infinity (one 8-bit level off everywhere is 48 dB)
 
 
@@ -43,11 +44,24 @@ def ink_iou(prediction: Tensor, target: Tensor) -> Tensor:
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
 
+def ink_grey(prediction: Tensor, target: Tensor) -> Tensor:
+    """Crispness of 1-channel drawings: pixels between black and white (|x| < 0.8), relative to the target's.
+
+    1: as crisp as the target; above it blurred, below it harder than drawn. Blind to place.
+    """
+    if prediction.shape[1] != 1:
+        raise ValueError(f"the share of grey is for 1-channel drawings, got {prediction.shape[1]} channels")
+    ours, theirs = ((image.abs() < GREY).sum((1, 2, 3)) for image in (prediction, target))
+    return ours / theirs.clamp(min=1)
+
+
 for metric in (
     Metric("psnr", "higher", "dB", "peak signal-to-noise ratio, peak 2, mean over images", per_image=psnr),
     Metric("ssim", "higher", "", "structural similarity of images in [0, 1], window 11, sigma 1.5", per_image=ssim_metric,
            least=WINDOW),
     Metric("l1", "lower", "of 2", "mean absolute difference of images in [-1, 1]", per_image=l1),
     Metric("ink_iou", "higher", "", "intersection over union of dark pixels", per_image=ink_iou, channels=1),
+    Metric("ink_grey", "one", "", "crispness: pixels between black and white, |x| < 0.8, relative to the target's",
+           per_image=ink_grey, channels=1),
 ):
     METRICS.register(metric.name)(metric)

@@ -1,6 +1,6 @@
 """What is measured. A name fixes its protocol; a file of this package that registers a metric is found by itself.
 
-    psnr ssim l1 ink_iou      of an image and its target, mean over images (`pixel.py`)
+    psnr ssim l1 ink_iou ink_grey     of an image and its target, mean over images (`pixel.py`)
     lpips                     the same, by VGG-16 (`lpips.py`), where its files are at hand
     kd_efflite0 fd_efflite0   distances of two sets of features (`distances.py`)
     kid fid                   the same formulas on the Inception of the literature, where its file is at hand
@@ -27,7 +27,7 @@ class Metric:
     its label map (none of them: these are made by `Segmenter`).
 
     Attributes:
-        better: which direction is good.
+        better: which direction is good; `one`: the nearer to 1.
         unit: after the number; "" for none.
         text: the protocol in one line.
         per_image: (prediction, target) [N, C, H, W] in [-1, 1] -> [N].
@@ -41,7 +41,7 @@ class Metric:
     """
 
     name: str
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", "one"]
     unit: str
     text: str
     per_image: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -60,7 +60,14 @@ TO_ORIGINAL = "_to_original"  # behind a metric's name: the original's picture i
 
 # of rows and tables: what label maps are judged by, these, then others by name
 OF_LABELS = ("miou_", "pixel_accuracy_", "fwiou_")
-ORDER = ("psnr", "ssim", "l1", "lpips", "ink_iou", "kd_efflite0", "fd_efflite0", "kid", "fid")
+ORDER = ("psnr", "ssim", "l1", "lpips", "ink_iou", "ink_grey", "kd_efflite0", "fd_efflite0", "kid", "fid")
+
+
+def worse(metric: Metric, value: float, other: float) -> bool:
+    """Whether a value is worse than another of the same metric."""
+    if metric.better == "one":
+        return abs(value - 1) > abs(other - 1)
+    return value < other if metric.better == "higher" else value > other
 
 
 def ordered() -> list[Metric]:

@@ -30,17 +30,20 @@ class Score:
         row: name -> mean over images, or distance of the two sets; `NAME_stats` -> distance to given statistics.
         intervals: name -> where 95 % of resampled distances lie.
         half: name -> distance of the answers of one half and the targets of the other, the floor's count.
+        each: name -> [N], the metrics of each image, whose means are in `row`.
     """
 
     row: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     half: dict[str, float] = field(default_factory=dict)
+    each: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     def beside(self, other: Score, ending: str) -> Score:
         """With another score of the same answers, whose names get an ending."""
         row, half = ({f"{name}{ending}": value for name, value in part.items()} for part in (other.row, other.half))
         ends = {f"{name}{ending}": value for name, value in other.intervals.items()}
-        return Score(self.row | row, self.intervals | ends, self.half | half)
+        each = {f"{name}{ending}": values for name, values in other.each.items()}
+        return Score(self.row | row, self.intervals | ends, self.half | half, self.each | each)
 
 
 def score(pairs: Iterable[tuple[Tensor, Tensor]], tools: Tools | None = None, targets: Features | None = None,
@@ -67,10 +70,11 @@ def score(pairs: Iterable[tuple[Tensor, Tensor]], tools: Tools | None = None, ta
                 answers.append(tools.features(prediction))
                 if targets is None:
                     truths.append(tools.features(target))
-    row = {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
+    each = {name: torch.cat(parts) for name, parts in values.items()}
+    row = {name: float(of_all.mean()) for name, of_all in each.items()}
     a, b = Features.join(answers), Features.join(truths) if targets is None else targets
     sets = compared(a, b, given)
-    return Score(row | sets.row, sets.intervals, sets.half)
+    return Score(row | sets.row, sets.intervals, sets.half, each)
 
 
 def compared(a: Features, b: Features, given: Mapping[str, Any] | None = None) -> Score:
