@@ -1,14 +1,13 @@
 """The study of docs/results.md: does a small student with few labels reach the original? All its runs by one command.
 
     python benchmarks/study.py --out runs/study
-    python benchmarks/study.py --out runs/study --group core gain --seeds 0
+    python benchmarks/study.py --out runs/study --group core gain --seed 0
     python benchmarks/study.py --out runs/study --list
 
-Each run is an ordinary `ugc run sans2serif-study ..` in a process of its own (study_rows.py has the table). The same command
-goes on where it stopped; a run that has ended is not begun again, nor one whose results are kept. First comes each
-original's length (study_length.py). --jobs runs go side by side, each with --threads threads: two of one thread do a
-fifth to two fifths more in the same time than one of two (docs/lab-book.md). What a run leaves for docs/results.md goes to
---results (study_keep.py).
+Each run is an ordinary `ugc run sans2serif-study ..` in a process of its own; study_rows.py has the table. The same command
+goes on where it stopped; a run whose results are kept is not begun again. First comes each original's length
+(study_length.py). --jobs runs go side by side, each with --threads threads (docs/lab-book.md: on two cores two runs of one
+thread do 1.2 to 1.4 times as much as one of two). What docs/results.md needs of a run goes to --results (study_keep.py).
 """
 
 from __future__ import annotations
@@ -19,54 +18,54 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from study_keep import keep, kept
 from study_length import Lengths
-from study_rows import CHOSEN_ON, LENGTH, RECIPE, Row, rows
+from study_rows import ARCH, ARCH_OF, CHOSEN_ON, RECIPE, SHARES, STEPS, Row, rows
 
-from ugc.core.files import write_text
+from ugc.core.files import read_json
 from ugc.core.log import say
+
+RESULTS = Path(__file__).parent / "results" / "study"
 
 
 class Study:
     """Which runs there are, which have ended, and which may begin."""
 
-    def __init__(self, out: Path, results: Path, groups: list[str], seeds: tuple[int, ...]) -> None:
+    def __init__(self, out: Path, results: Path, groups: list[str], seeds: list[int]) -> None:
         self.out, self.results = out, results
         self.lengths = Lengths(results / "lengths.json", out)
-        self.rows = [row for row in rows(seeds) if row.group in groups]
+        self.rows = [row for row in rows(seeds) if not groups or row.group in groups]
 
-    def ended(self, row: Row) -> bool:
-        """Whether all that docs/results.md wants of a run is there."""
-        return kept(self.results, row.name)
-
-    def waiting(self, running: set[str]) -> Row | None:
-        """The next run that can begin: lengths first, then the table's order."""
-        tries = [row for labels in CHOSEN_ON if (row := self.lengths.next(labels))] if self.wants_lengths() else []
-        ready = [row for row in self.rows if not self.ended(row) and self.can_begin(row)]
-        return next((row for row in (*tries, *ready) if row.name not in running), None)
-
-    def wants_lengths(self) -> bool:
-        return any(LENGTH in option for row in self.rows for option in row.options)
+    def ready(self) -> Iterator[Row]:
+        """The runs that can begin, in order: lengths first, the shortest of all labels before the next."""
+        tries = [row for labels in CHOSEN_ON if (row := self.lengths.next(labels))]
+        if any(row.needs(STEPS) for row in self.rows):
+            yield from sorted(tries, key=lambda row: int(row.name.rpartition("-")[2]))
+        yield from (row for row in self.rows if not kept(self.results, row.name) and self.can_begin(row))
 
     def can_begin(self, row: Row) -> bool:
-        """Whether its supernet is there, and its length known."""
+        """Whether its supernet, its length and its architecture are there."""
         source = not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists()
-        return source and (not self.named(row, LENGTH) or self.lengths.chosen(row.labels) is not None)
-
-    @staticmethod
-    def named(row: Row, word: str) -> bool:
-        return any(word in option for option in row.options)
+        length = not row.needs(STEPS) or self.lengths.chosen(row.labels) is not None
+        return source and length and (not row.needs(ARCH) or kept(self.results, f"{ARCH_OF}-{row.seed}"))
 
     def command(self, row: Row) -> list[str]:
-        """`ugc ..`, after the program's name."""
-        length = str(self.lengths.chosen(row.labels)) if self.named(row, LENGTH) else ""
-        what = ["--from", str(self.out / row.source)] if row.source else [RECIPE, "--seed", str(row.seed),
-                                                                         *([] if self.named(row, "--labels") else
-                                                                           ["--labels", SHARE[row.labels]])]
-        return ["run", *what, *(option.replace(LENGTH, length) for option in row.options), "--out", str(self.out / row.name)]
+        """What stands behind `ugc`."""
+        what = ["--from", str(self.out / row.source)] if row.source else [RECIPE, "--seed", str(row.seed)]
+        if not row.source and "--labels" not in row.options:
+            what += ["--labels", SHARES[row.labels]]
+        known = {}
+        if row.needs(STEPS):
+            known[STEPS] = str(self.lengths.chosen(row.labels))
+        if row.needs(ARCH):
+            known[ARCH] = read_json(self.results / f"{ARCH_OF}-{row.seed}.json")["arch"]
+        options = list(row.options)
+        for word, value in known.items():
+            options = [option.replace(word, value) for option in options]
+        return ["run", *what, *options, "--out", str(self.out / row.name)]
 
     def finish(self, row: Row) -> None:
         """Keep what a run left."""
@@ -74,3 +73,67 @@ class Study:
             self.lengths.add(row)
         else:
             keep(row, self.out / row.name, self.results)
+
+
+def work(study: Study, jobs: int, threads: int) -> int:
+    """Run all that is ready until nothing is; returns how many failed."""
+    running: dict[subprocess.Popen[bytes], Row] = {}
+    failed = set[str]()
+    env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    try:
+        while True:
+            busy = {row.name for row in running.values()}
+            for row in study.ready():
+                if len(running) == jobs:
+                    break
+                if row.name in busy | failed:
+                    continue
+                command = study.command(row)
+                say(f"ugc {' '.join(command)}")
+                with (study.out / f"{row.name}.log").open("ab") as log:
+                    process = subprocess.Popen([sys.executable, "-m", "ugc", *command], env=env, stdout=log,
+                                               stderr=subprocess.STDOUT)
+                running[process] = row
+                busy.add(row.name)
+            if not running:
+                return len(failed)
+            time.sleep(1)
+            for process in [one for one in running if one.poll() is not None]:
+                row = running.pop(process)
+                if process.returncode:
+                    failed.add(row.name)
+                    say(f"{row.name}: ended with status {process.returncode}; see {study.out / row.name}.log")
+                else:
+                    study.finish(row)
+                    say(f"{row.name}: ended")
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the run folders")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--group", nargs="*", default=[], help="questions of study_rows.py; default: all")
+    parser.add_argument("--seed", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--list", action="store_true", help="print what is ready, ended and waiting, and stop")
+    options = parser.parse_args()
+    study = Study(options.out.resolve(), options.results.resolve(), options.group, options.seed)
+    study.out.mkdir(parents=True, exist_ok=True)
+    if options.list:
+        ready = {row.name for row in study.ready()}
+        for row in study.rows:
+            state = "ended" if kept(study.results, row.name) else "ready" if row.name in ready else "waits"
+            print(f"{row.group:8} {row.name:20} {state}")
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(1 if work(study, options.jobs, options.threads) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,19 +1,19 @@
-"""The study's runs, one a line: each is an ordinary `ugc run`. Seeds are added to the names: `ugc-25-0`.
+"""The study's runs, one a line: each is an ordinary `ugc run`. A seed is added to each name: `ugc-25-0`.
 
-A row with a source takes over that run's supernet (`--from`), of the same seed. LENGTH stands for the steps that the
-originals' own choice found for that many labels (study_length.py).
+Words that are known only once other runs have ended: STEPS, the length of an original with so many labels (study_length.py);
+ARCH, the student that the run ARCH_OF found. A row with a source takes over that run's supernet (`--from`), of the same seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 RECIPE = "sans2serif-study"
-LENGTH = "LENGTH"
+STEPS, ARCH, ARCH_OF = "STEPS", "ARCH", "ugc-25"
 LENGTHS = (5_000, 10_000, 20_000, 40_000)  # of the originals, each with its own decay to zero
 SHARES = {"100": "1.0", "50": "0.5", "25": "0.25", "10": "0.10", "5": "0.05"}  # of the pool of 2,048
-CHOSEN_ON = ("100", "25", "10")  # labels for which a length is chosen
+CHOSEN_ON = ("10", "25", "100")  # labels for which a length is chosen
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Row:
     """One run.
 
     name: with its seed. group: the question that it answers. labels: per cent of the pool. options: of `ugc run`, without
-    recipe, seed and folder. source: the name of the run whose supernet is taken over.
+    recipe, labels, seed and folder. source: the name of the run whose supernet is taken over.
     """
 
     name: str
@@ -31,27 +31,38 @@ class Row:
     options: tuple[str, ...]
     source: str = ""
 
+    def needs(self, word: str) -> bool:
+        return any(word in option for option in self.options)
 
-#   group      name                labels  source          options
+
+# options: `a=b` is `--set a=b`, `-x y` is `--x y`
 TABLE = """
-    core       original-100        100     -               --method original --set data.unlabelled=all --set steps.original=LENGTH
-    core       original-25         25      -               --method original --set steps.original=LENGTH
-    core       original-10         10      -               --method original --set steps.original=LENGTH
-    core       ugc-25              25      -               --original none
-    core       ugc-10              10      -               --original none
-    gain       no-finetune-25      25      ugc-25          --set options.finetune_ssl=false
-    gain       no-nas-ssl-25       25      -               --original none --set options.nas_ssl=false
-    gain       no-ssl-25           25      no-nas-ssl-25   --set options.nas_ssl=false --set options.finetune_ssl=false
-    gain       no-nas-25           25      -               --original none --set options.nas=false
-    gain       all-25              25      -               --original none --set data.unlabelled=all
+#   group   name               labels  source         options
+    core    original-100       100     -              -method original  data.unlabelled=all  steps.original=STEPS
+    core    original-25        25      -              -method original  steps.original=STEPS
+    core    original-10        10      -              -method original  steps.original=STEPS
+    core    ugc-25             25      -              -original none
+    core    ugc-10             10      -              -original none
+    gain    no-finetune-25     25      ugc-25         options.finetune_ssl=false
+    gain    finetune-A-25      25      ugc-25         options.finetune_ssl=A
+    gain    no-nas-ssl-25      25      -              -original none  options.nas_ssl=false
+    gain    no-ssl-25          25      no-nas-ssl-25  options.finetune_ssl=false
+    gain    no-nas-25          25      -              -original none  options.nas=false
+    gain    alone-25           25      -              -original none  -method alone  options.arch=ARCH
+    gain    all-25             25      -              -original none  data.unlabelled=all
 """
 
 
-def rows(seeds: tuple[int, ...] = (0, 1, 2)) -> Iterator[Row]:
+def rows(seeds: Iterable[int]) -> Iterator[Row]:
     """Every run, by question, then by seed."""
-    lines = [line.split(maxsplit=4) for line in TABLE.strip().splitlines()]
+    lines = [line.split(maxsplit=4) for line in TABLE.strip().splitlines()[1:]]
     for group in dict.fromkeys(line[0] for line in lines):
         for seed in seeds:
             for _, name, labels, source, options in (line for line in lines if line[0] == group):
-                yield Row(f"{name}-{seed}", group, labels, seed, tuple(options.split()),
+                yield Row(f"{name}-{seed}", group, labels, seed, tuple(_spelled(options.split())),
                           "" if source == "-" else f"{source}-{seed}")
+
+
+def _spelled(words: list[str]) -> Iterator[str]:
+    for word in words:
+        yield from ("--set", word) if "=" in word else (f"-{word}" if word.startswith("-") else word,)

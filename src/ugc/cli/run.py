@@ -27,7 +27,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", help="crop size: 256 or 256x512 (height x width)")
     parser.add_argument("--labels", help="fraction of the targets to use, such as 0.25, or a .meta file")
     parser.add_argument("--budget", help="40x, macs=1.5G, macs_paper=1.5G, params=0.15M, latency=10ms[@torch]")
-    parser.add_argument("--method", help="ugc, from-teacher (learn from --original DIR; no targets) or original")
+    parser.add_argument("--method", help="ugc, from-teacher (learn from --original DIR; no targets), original or alone")
     parser.add_argument("--original", help="train (default), none, or the folder of a saved net")
     parser.add_argument("--from", dest="source", metavar="RUN", help="take over another run's original and supernet")
     parser.add_argument("--steps", type=int, help="steps of each training stage")
