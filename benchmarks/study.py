@@ -108,7 +108,7 @@ def work(study: Study, jobs: int, threads: int) -> int:
                     say(f"{row.name}: ended")
     finally:
         for process in running:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # SIGINT is ignored by what a shell began in the background
         for process in running:
             process.wait()
 

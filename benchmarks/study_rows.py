@@ -1,7 +1,7 @@
 """The study's runs, one a line: each is an ordinary `ugc run`. A seed is added to each name: `ugc-25-0`.
 
 Words that are known only once other runs have ended: STEPS, the length of an original with so many labels (study_length.py);
-ARCH, the student that the run ARCH_OF found. A row with a source takes over the supernet of that run (`--from`), of its seed.
+ARCH, the student that the run ARCH_OF found. A row with a source takes over that run's supernet (`--from`), of one seed.
 """
 
 from __future__ import annotations
