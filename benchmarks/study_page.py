@@ -1,0 +1,177 @@
+"""docs/results.md: the study's tables and pictures, from what study.py kept. The words between them are a person's.
+
+    python benchmarks/study_page.py
+    python benchmarks/study_page.py --runs runs/study        # also the paragraph, which needs a student
+
+What stands between `<!-- results: NAME -->` and `<!-- end of results: NAME -->` is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from measure import table
+from plots import put
+from study import RESULTS
+from study_pictures import characters, paragraph
+from study_rows import LENGTHS, TABLE
+from study_sums import Arm, difference, fewer, hours, mean, read
+
+from ugc.core.files import read_json, write_text
+from ugc.metrics.protocols import METRICS, worse
+
+METRIC = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "ink_iou": ("ink IoU", 3), "l1": ("L1 of 2", 3),
+          "ink_grey": ("grey", 2), "kd_efflite0": ("KD", 0), "fd_efflite0": ("FD", 0)}
+WORDS = {  # name without seed -> what it is
+    "original-100": "original, 100 % of the labels", "original-50": "original, 50 %", "original-25": "original, 25 %",
+    "original-10": "original, 10 %", "original-5": "original, 5 %",
+    "ugc-50": "**student, 50 %**", "ugc-25": "**student, 25 %**", "ugc-10": "**student, 10 %**", "ugc-5": "**student, 5 %**",
+    "no-finetune-25": "w/o finetune-SSL", "finetune-A-25": "w/o finetune-SSL, equal work (control)",
+    "no-nas-ssl-25": "w/o NAS-SSL", "no-ssl-25": "w/o ALL-SSL", "no-nas-25": "w/o NAS",
+    "alone-25": "student alone (control)", "all-25": "U: all 16,880 other characters, too",
+}
+PAIRS = (("ugc-25", "original-25"), ("ugc-25", "original-100"), ("ugc-10", "original-10"), ("ugc-10", "original-100"),
+         ("original-25", "original-100"), ("original-10", "original-100"), ("ugc-10", "ugc-25"))
+Arms = Mapping[str, Arm]
+
+
+def number(value: float, digits: int, signed: bool = False) -> str:
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+
+
+def rows(arms: Arms, names: Iterable[str]) -> str:
+    """Each arm's mean and its standard deviation over seeds."""
+    lines = []
+    for name in names:
+        if not (arm := arms.get(name)):
+            continue
+        cells = {}
+        for metric, (head, digits) in METRIC.items():
+            value, spread = mean(arm, metric)
+            cells[head] = number(value, digits) + (f" ± {number(spread, digits)}" if spread is not None else "")
+        lines.append({"": WORDS.get(name, name), "seeds": len(arm), **cells})
+    return table(lines) if lines else ""
+
+
+def beside(arms: Arms) -> str:
+    """*copy* and *floor*, which are the same in every run."""
+    some = next(iter(next(iter(arms.values())).values()))
+    known = some.about["rows"]
+    return table([{"": name, **{head: number(known[name][metric], digits) if metric in known[name] else ""
+                                for metric, (head, digits) in METRIC.items()}} for name in ("copy", "floor")])
+
+
+def differences(arms: Arms, pairs: Iterable[tuple[str, str]]) -> str:
+    """a - b; with [interval over test images] and ± spread over seeds; bold where both say that it is one."""
+    lines = []
+    for a, b in pairs:
+        if a not in arms or b not in arms:
+            continue
+        cells: dict[str, str | int] = {}
+        for metric, (head, digits) in METRIC.items():
+            found = difference(arms[a], arms[b], metric)
+            if found is None:
+                break
+            cells["seeds"] = found.seeds
+            value = number(found.value, digits, signed=True)
+            cells[head] = f"**{value}**" if found.beyond else value
+            if found.interval:
+                cells[head] += f" [{number(found.interval[0], digits, True)}, {number(found.interval[1], digits, True)}]"
+            if found.spread is not None:
+                cells[head] += f" ± {number(found.spread, digits)}"
+        else:
+            lines.append({"": f"{plain(a)} − {plain(b)}", **cells})
+    return table(lines) if lines else ""
+
+
+def plain(name: str) -> str:
+    return WORDS.get(name, name).replace("*", "")
+
+
+def verdicts(arms: Arms, a: str, b: str) -> str:
+    """One sentence of a beside b: on which metrics better, worse, or neither beyond seeds and test images."""
+    told: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    for metric, (head, digits) in METRIC.items():
+        found = difference(arms[a], arms[b], metric)
+        if found is None:
+            return ""
+        x, y = mean(arms[a], metric)[0], mean(arms[b], metric)[0]
+        kind = "not told apart" if not found.beyond else "worse" if worse(METRICS[metric], x, y) else "better"
+        told[kind].append(f"{head.split(',')[0].removesuffix(' of 2')} {number(x, digits)} for {number(y, digits)}")
+    said = "; ".join(f"{kind}: {', '.join(found)}" for kind, found in told.items() if found)
+    seeds, ratio = len(arms[a].keys() & arms[b].keys()), number(fewer(arms[a], arms[b]), 1)
+    ours, theirs = (plain(name).replace(",", " with") for name in (a, b))
+    return (f"Against the {theirs}, the {ours} ({ratio} times fewer macs_paper) is, over {seeds} seed{'s' * (seeds > 1)}: "
+            f"{said}.")
+
+
+def lengths(results: Path) -> str:
+    """PSNR on the held-out pairs by length."""
+    path = results / "lengths.json"
+    known = read_json(path) if path.exists() else {}
+    lines = []
+    for labels in sorted(known, key=int, reverse=True):
+        found = known[labels]
+        pairs = next(iter(found.values()))["pairs"]
+        lines.append({"labels": f"{labels} %", "held-out pairs": pairs, **{
+            f"{steps:,} steps": number(found[str(steps)]["psnr"], 3) if str(steps) in found else "" for steps in LENGTHS}})
+    return table(lines) if lines else ""
+
+
+def runs(arms: Arms) -> str:
+    """What was run, on what, for how long."""
+    lines = []
+    for name, arm in sorted(arms.items()):
+        for seed, result in sorted(arm.items()):
+            about, taken = result.about, result.about["seconds"]
+            lines.append({"run": f"{name}-{seed}", "options": f"`{' '.join(about['options'])}`",
+                          "from": about["source"], "minutes": number(sum(filter(None, taken.values())) / 60, 0),
+                          "commit": ", ".join(filter(None, about["env"]["commits"]))})
+    devices = {result.about["env"]["device"] for arm in arms.values() for result in arm.values()}
+    head = f"{len(lines)} runs, {hours(arms.values()):.1f} hours of wall time in all, on {'; '.join(sorted(devices))}."
+    return f"{head}\n\n{table(lines)}"
+
+
+def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
+    """Name of a place in the page -> Markdown."""
+    arms = read(results)
+    named = [line.split()[1] for line in TABLE.strip().splitlines()[1:]]
+    groups: dict[str, list[str]] = {}
+    for line in TABLE.strip().splitlines()[1:]:
+        groups.setdefault(line.split()[0], []).append(line.split()[1])
+    found = {"lengths": lengths(results)}
+    if not arms:
+        return found
+    compared = [(a, b) for a, b in PAIRS if a in arms and b in arms]
+    found["verdict"] = "\n\n".join(filter(None, (verdicts(arms, a, b) for a, b in compared if a.startswith("ugc-25"))))
+    found["core"] = f"{rows(arms, groups['core'])}\n\n{beside(arms)}"
+    found["differences"] = differences(arms, PAIRS)
+    gain = rows(arms, ["ugc-25", *groups["gain"]]), differences(arms, [(name, "ugc-25") for name in groups["gain"]])
+    found["gain"] = "\n\n".join(filter(None, gain))
+    drawn = [(plain(name), arms[name][0].pictures) for name in named if 0 in arms.get(name, {})]
+    characters(folder / "characters.png", drawn)
+    found["pictures"] = f"![Twelve test characters by every net of seed 0]({folder.name}/characters.png)"
+    found["runs"] = runs(arms)
+    if runs_at and (run := runs_at / "ugc-25-0").exists():
+        known = paragraph(folder / "paragraph.png", run / "student", (run / "labels.txt").read_text().split())
+        found["paragraph"] = (f"![A paragraph: the source's type, the student's, the real one]({folder.name}/paragraph.png)\n\n"
+                              f"Of these characters {known} were among the labelled pairs.")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=Path(__file__).parent.parent / "docs" / "results.md")
+    parser.add_argument("--runs", type=Path, help="the folder of the run folders")
+    options = parser.parse_args()
+    page = options.page.read_text(encoding="utf-8")
+    for name, text in blocks(options.results, options.page.with_suffix(""), options.runs).items():
+        page = put(page, name, text)
+    write_text(options.page, page)
+
+
+if __name__ == "__main__":
+    main()
