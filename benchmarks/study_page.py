@@ -22,6 +22,7 @@ from study_sums import Arm, difference, fewer, hours, mean, read
 from ugc.core.files import read_json, write_text
 from ugc.metrics.protocols import METRICS, worse
 
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 METRIC = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "ink_iou": ("ink IoU", 3), "l1": ("L1 of 2", 3),
           "ink_grey": ("grey", 2), "kd_efflite0": ("KD", 0), "fd_efflite0": ("FD", 0)}
 WORDS = {  # name without seed -> what it is
@@ -156,21 +157,26 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     found["runs"] = runs(arms)
     if runs_at and (run := runs_at / "ugc-25-0").exists():
         known = paragraph(folder / "paragraph.png", run / "student", (run / "labels.txt").read_text().split())
-        found["paragraph"] = (f"![A paragraph: the source's type, the student's, the real one]({folder.name}/paragraph.png)\n\n"
+        found["paragraph"] = (f"![A paragraph: source, student, the real type]({folder.name}/paragraph.png)\n\n"
                               f"Of these characters {known} were among the labelled pairs.")
     return found
+
+
+def write_page(results: Path, page: Path, runs_at: Path | None) -> None:
+    """Renew the page and its pictures."""
+    text = page.read_text(encoding="utf-8")
+    for name, block in blocks(results, page.with_suffix(""), runs_at).items():
+        text = put(text, name, block)
+    write_text(page, text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=Path(__file__).parent.parent / "docs" / "results.md")
+    parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--runs", type=Path, help="the folder of the run folders")
     options = parser.parse_args()
-    page = options.page.read_text(encoding="utf-8")
-    for name, text in blocks(options.results, options.page.with_suffix(""), options.runs).items():
-        page = put(page, name, text)
-    write_text(options.page, page)
+    write_page(options.results, options.page, options.runs)
 
 
 if __name__ == "__main__":
