@@ -40,11 +40,13 @@ class Study:
         self.rows = [row for row in rows(seeds) if not groups or row.group in groups]
 
     def ready(self) -> Iterator[Row]:
-        """The runs that can begin, in order: lengths first, the shortest of all labels before the next."""
+        """The runs that can begin, in order: one length, the shortest, then the table's rows, then the other lengths."""
         tries = [row for labels in CHOSEN_ON if (row := self.lengths.next(labels))]
-        if any(row.needs(STEPS) for row in self.rows):
-            yield from sorted(tries, key=lambda row: int(row.name.rpartition("-")[2]))
+        tries = sorted(tries, key=lambda row: int(row.name.rpartition("-")[2]))
+        wanted = any(row.needs(STEPS) and not kept(self.results, row.name) for row in self.rows)
+        yield from tries[:1] if wanted else ()
         yield from (row for row in self.rows if not kept(self.results, row.name) and self.can_begin(row))
+        yield from tries[1:] if wanted else ()
 
     def can_begin(self, row: Row) -> bool:
         """Whether its supernet, its length and its architecture are there."""

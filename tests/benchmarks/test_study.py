@@ -26,8 +26,9 @@ def kept(results, name, *, each=None, seed=0, role="student", arch="a", **row):
     numbers = {metric: float(values.astype(float).mean()) for metric, values in each.items()}
     full = {**numbers, "kd_efflite0": 100.0, "fd_efflite0": 90.0, "macs_paper": 40, **row}
     about = {"name": f"{name}-{seed}", "group": "core", "labels": "25", "seed": seed, "options": [], "source": "",
-             "role": role, "arch": arch, "rows": {role: full, "copy": numbers, "floor": {"kd_efflite0": -0.5, "fd_efflite0": 14.0}},
-             "seconds": {"original": 60.0, "test": None}, "env": {"device": "cpu", "commits": ["abc"]}}
+             "role": role, "arch": arch, "seconds": {"original": 60.0, "test": None},
+             "rows": {role: full, "copy": numbers, "floor": {"kd_efflite0": -0.5, "fd_efflite0": 14.0}},
+             "env": {"device": "cpu", "commits": ["abc"]}}
     results.mkdir(exist_ok=True)
     (results / f"{name}-{seed}.json").write_text(json.dumps(about))
     np.savez(results / f"{name}-{seed}.npz", shown=np.zeros((12, 64, 64), np.uint8), **each)
@@ -96,18 +97,20 @@ def test_what_may_begin_and_when(tmp_path):
     done = tmp_path / "runs/no-nas-ssl-25-0/stages/supernet/done.json"
     done.parent.mkdir(parents=True)
     done.write_text("{}")
-    kept(tmp_path / "results", "ugc-25")
-    kept(tmp_path / "results", "no-nas-25")
+    for name in ("ugc-25", "no-nas-25"):
+        kept(tmp_path / "results", name)
     names = [row.name for row in it.ready()]
     assert {"no-ssl-25-0", "alone-25-0"} <= set(names) and "no-nas-25-0" not in names
-    both = Study(tmp_path / "runs", tmp_path / "results", ["core"], [0])
+    both = Study(tmp_path / "runs", tmp_path / "none", ["core"], [0])
     both.lengths.list_of = lambda labels: tmp_path / "some.meta"
-    assert [row.group for row in both.ready()][:3] == ["length"] * 3
+    assert [row.name for row in both.ready()] == ["length-10-5000", "ugc-25-0", "ugc-10-0", "length-25-5000",
+                                                   "length-100-5000"]
     assert not [row for row in both.ready() if row.name.startswith("original")]
 
 
 @pytest.mark.parametrize("psnr, chosen", [([], None), ([1.0], None), ([1.0, 2.0], None), ([2.0, 2.0], 5_000),
-                                          ([1.0, 2.0, 1.5], 10_000), ([1.0, 2.0, 3.0, 4.0], 40_000), ([1.0, 2.0, 3.0, 2.9], 20_000)])
+                                          ([1.0, 2.0, 1.5], 10_000), ([1.0, 2.0, 3.0, 4.0], 40_000),
+                                          ([1.0, 2.0, 3.0, 2.9], 20_000)])
 def test_the_length_is_the_one_beyond_which_it_rises_no_more(tmp_path, psnr, chosen):
     (tmp_path / "lengths.json").write_text(json.dumps({"25": {str(n): {"psnr": p} for n, p in zip(LENGTHS, psnr)}}))
     it = Lengths(tmp_path / "lengths.json", tmp_path)
