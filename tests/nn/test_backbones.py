@@ -193,7 +193,7 @@ def test_an_unknown_backbone_is_one_sentence():
 
 
 def test_who_serves_which_loss():
-    assert output_backbones() == ["lite0", "vgg16"] and perceptual_backbones() == ["lite0", "vgg19"]
+    assert output_backbones() == ["hed_vgg", "lite0", "vgg16"] and perceptual_backbones() == ["lite0", "vgg19"]
 
 
 def test_auto_of_the_perceptual_term_is_vgg19_where_it_is_cached(nowhere, monkeypatch):

@@ -57,7 +57,7 @@ class PublicFile:
             return Path(explicit)
         hub = Path(torch.hub.get_dir()) / "checkpoints"
         places = (home() / self.name, hub / self.name, *(hub / other for other in self.others),
-                  *(Path(root) / path for name, path in self.packages for root in _folders(name)))
+                  *(Path(root) / path for name, path in self.packages for root in folders(name)))
         return next((path for path in places if path.is_file() and self.size in (None, path.stat().st_size)), None)
 
     def get(self, download: bool = False) -> Path:
@@ -126,7 +126,7 @@ class PublicFile:
         return self.sha256 or str(pinned(path).get("sha256") or sha256(path))
 
 
-def _folders(package: str) -> list[str]:
-    """Where an installed package lies."""
+def folders(package: str) -> list[str]:
+    """Where an installed package lies, without importing it; nothing where it is not installed."""
     found = find_spec(package)
     return list(found.submodule_search_locations or ()) if found else []

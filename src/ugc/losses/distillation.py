@@ -28,7 +28,7 @@ PARTS = ("ssim", "feature", "style", "tv", "l1")
 class DistillationConfig(Config):
     """L_OD. A weight of None is the backbone's own constant (`Backbone.lambdas`); 0 leaves the term out.
 
-    backbone: auto (VGG-16 where its file is cached, else Lite0), vgg16, lite0 or none.
+    backbone: auto (VGG-16 where its file is cached, else Lite0), vgg16, lite0, hed_vgg or none.
     order: `lineage` (style 1e4, feature 1e1) or `text` (the paper's sentence, the other way round); VGG-16 only.
     ssim_form: `standard` (data range 2) or `lineage` (range 1 on [-1, 1] images, zero padding).
     """
@@ -111,9 +111,10 @@ class OutputDistillation:
 
     @property
     def text(self) -> str:
-        """One line for the log: backbone and weights."""
+        """One line for the log: backbone, what must be known of it, and weights."""
         name = self.backbone.name if self.backbone else "no backbone"
-        return f"L_OD on {name}: " + ", ".join(f"{k} {v:g}" for k, v in self.weights.items() if v)
+        note = f" ({self.backbone.note})" if self.backbone and self.backbone.note else ""
+        return f"L_OD on {name}{note}: " + ", ".join(f"{k} {v:g}" for k, v in self.weights.items() if v)
 
     @property
     def about(self) -> dict[str, object]:

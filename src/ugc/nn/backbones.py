@@ -29,6 +29,7 @@ class Backbone(nn.Module):
 
     Attributes:
         name: the name in the registry.
+        note: what whoever reads that name in a log must know of it, if anything.
         weights_digest: sha256 of the file that its weights came from; empty while it has none.
         style_taps: the taps (indices into what `forward` returns) whose Gram matrices are compared.
         feature_tap: the tap whose maps are compared themselves.
@@ -38,6 +39,7 @@ class Backbone(nn.Module):
     """
 
     name: ClassVar[str]
+    note: ClassVar[str] = ""
     style_taps: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)
     feature_tap: ClassVar[int]
     orders: ClassVar[Mapping[str, Mapping[str, float]]] = {}
@@ -64,6 +66,10 @@ class Backbone(nn.Module):
     @abstractmethod
     def cached(cls) -> Path | None:
         """The weights file, if it lies on this machine."""
+
+    @classmethod
+    def require(cls) -> None:
+        """Raises UserError where its weights are neither on this machine nor to be downloaded: asked before a run begins."""
 
     @classmethod
     @abstractmethod
@@ -112,8 +118,13 @@ def load_backbone(name: str = "auto", device: torch.device | str = "cpu") -> Bac
 
 
 def resolved(name: str, order: Sequence[str] = AUTO) -> str:
-    """The backbone that `auto` means on this machine, the first of `order` that has weights; any other name as it is."""
+    """The backbone that `auto` means on this machine, the first of `order` that has weights; any other name as it is.
+
+    Raises:
+        UserError: no weights, and none to download.
+    """
     if name != "auto":
+        BACKBONES[name].require()
         return name
     for candidate in order:
         if BACKBONES[candidate].cached():

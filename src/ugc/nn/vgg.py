@@ -1,4 +1,4 @@
-"""VGG [Simonyan 2015] without its classifier, torchvision's public ImageNet weights. No torchvision needed."""
+"""VGG [Simonyan 2015] without its classifier, and with torchvision's public ImageNet weights. No torchvision needed."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ class VGG(Backbone):
             if i in self.ends:  # a maximum or a convolution is next: nothing writes into it
                 maps.append(x)
         return maps
+
+
+class PublicVGG(VGG):
+    """VGG with torchvision's public weights."""
 
     @classmethod
     @abstractmethod

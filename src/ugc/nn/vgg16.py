@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ugc.core.weights import PublicFile
 from ugc.nn.backbones import BACKBONES
-from ugc.nn.vgg import VGG
+from ugc.nn.vgg import PublicVGG
 
 PUBLIC = PublicFile(
     title="VGG-16 weights", address="https://download.pytorch.org/models/vgg16-397923af.pth", name="vgg16-397923af.pth",
@@ -20,7 +20,7 @@ GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
 
 
 @BACKBONES.register("vgg16")
-class VGG16(VGG):
+class VGG16(PublicVGG):
     """VGG-16. Taps: relu1_2 (64 channels, full size), relu2_2 (128, 1/2), relu3_3 (256, 1/4), relu4_3 (512, 1/8)."""
 
     name = "vgg16"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ugc.core.weights import PublicFile
 from ugc.nn.backbones import BACKBONES
-from ugc.nn.vgg import VGG
+from ugc.nn.vgg import PublicVGG
 
 PUBLIC = PublicFile(
     title="VGG-19 weights", address="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", name="vgg19-dcbb9e9d.pth",
@@ -18,7 +18,7 @@ PUBLIC = PublicFile(
 
 
 @BACKBONES.register("vgg19")
-class VGG19(VGG):
+class VGG19(PublicVGG):
     """VGG-19. Taps: relu1_1 (64 channels, full size), relu2_1 (128, 1/2), relu3_1 (256, 1/4), relu4_1 (512, 1/8), relu5_1
     (512, 1/16)."""
 
