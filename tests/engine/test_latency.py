@@ -13,6 +13,7 @@ from ugc.core.files import home
 from ugc.engine import latency
 from ugc.engine.latency import LIMIT, MEMBERS, ROUNDS, Timing, check, timing
 from ugc.export.runtimes import RUNTIMES, Opened, Runtime
+from ugc.export.saved import save_net
 from ugc.nn.cost import trace
 from ugc.nn.latency import design, timed_layers
 
@@ -51,7 +52,22 @@ def sundial(monkeypatch):
     RUNTIMES["torch"]  # the registry is filled
     monkeypatch.setitem(RUNTIMES._things, "sundial", Sundial)
     monkeypatch.setattr(Sundial, "opened", 0)
+    monkeypatch.setattr(latency, "in_own_process", latency.measured)  # another process knows no sundial
     return Sundial
+
+
+def test_saved_nets_are_timed_in_a_process_of_their_own(setting_of, tmp_path):
+    """What is printed there on the way is no answer; a role without a net ends in what went wrong."""
+    setting = setting_of("pix2pix-resnet")
+    space = setting.cost_model(setting.config).space
+    for role, arch in (("student", space.smallest), ("original", space.largest)):
+        save_net(latency.member(setting, arch), tmp_path / role, "pix2pix-resnet", role, setting.size, {})
+    asked = {"nets": {role: str(tmp_path / role) for role in ("original", "student")}, "runtime": "torch", "threads": 1,
+             "size": setting.size}
+    found = latency.in_own_process(asked)
+    assert found.keys() == {"original", "student"} and 0 < found["student"] < found["original"]
+    with pytest.raises(RuntimeError, match="nowhere"):
+        latency.in_own_process({**asked, "nets": {"student": str(tmp_path / "nowhere")}})
 
 
 @pytest.fixture

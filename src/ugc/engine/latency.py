@@ -13,6 +13,10 @@ the lesser counts; a table that stays far from its own model is refused.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +32,7 @@ from ugc.core.errors import UserError
 from ugc.core.files import digest, home, locked, read_json, write_json
 from ugc.core.log import progress, say
 from ugc.export.runtimes import RUNTIMES, Runtime
-from ugc.export.saved import load_net
+from ugc.export.saved import load_net, source_of
 from ugc.methods.method import Setting
 from ugc.models.generator import FAMILIES, Generator
 from ugc.nn.arch import Arch
@@ -176,22 +180,43 @@ def check(setting: Setting, encoding: Encoding, clock: Runtime, model: LatencyMo
     return found
 
 
-def result(folders: Mapping[str, Path], timed: Timing, limit: float, cost: CostModel, encoding: Encoding) -> dict[str, Any]:
+def result(folders: Mapping[str, Path], timed: Timing, limit: float, cost: CostModel) -> dict[str, Any]:
     """What `metrics.json` says of a budget of time: what the student was predicted, and saved nets timed by the same clock.
+
+    They are timed in a process of their own: in one that has just trained, tiny nets take up to half as long again.
 
     Args:
         folders: role -> folder of a saved net; `student` is a member that `cost`, a timed model, knows.
     """
-    clock, keeps = RUNTIMES[timed.about["runtime"]](), {"original", "student"} & folders.keys()
-    prepare_cpu()
     chosen = cost(cost.space.parse(load_net(folders["student"])[0].config.arch))
     assert isinstance(chosen, TimedCost)
     predicted = chosen.latency_ms
-    found = dict[str, float]()
-    for role in sorted(keeps):
-        opened = clock.open(load_net(folders[role])[0], encoding, cost.size)
-        found[role] = round(1000 * opened.seconds(), 3)
+    nets = {role: str(folders[role]) for role in sorted({"original", "student"} & folders.keys())}
+    asked = {"nets": nets, "runtime": timed.about["runtime"], "threads": torch.get_num_threads(), "size": cost.size}
+    found = in_own_process(asked)
     original = f"; the original took {found['original']:.4g} ms" if "original" in found else ""
     text = (f"at most {limit:g} ms in {timed.text}; the student was predicted {predicted:.4g} ms and took "
             f"{found['student']:.4g} ms{original}")
     return {"text": text, "limit_ms": limit, "predicted_ms": round(predicted, 3), "measured_ms": found, **timed.about}
+
+
+def in_own_process(asked: Mapping[str, Any]) -> dict[str, float]:
+    """`measured`, by a process that has done nothing else."""
+    code = f"import json, sys; from {__name__} import measured; print(json.dumps(measured(json.load(sys.stdin))))"
+    ran = subprocess.run([sys.executable, "-c", code], input=json.dumps(asked), text=True, capture_output=True, check=False,
+                         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    if ran.returncode:
+        raise RuntimeError(f"the process that was to time the nets ended with status {ran.returncode}:\n{ran.stderr}")
+    found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def measured(asked: Mapping[str, Any]) -> dict[str, float]:
+    """role -> milliseconds. asked: `nets` (role -> folder), `runtime`, `threads`, `size`."""
+    torch.set_num_threads(asked["threads"])
+    prepare_cpu()
+    clock, found = RUNTIMES[asked["runtime"]](), dict[str, float]()
+    for role, folder in asked["nets"].items():
+        net, config = load_net(Path(folder))
+        found[role] = round(1000 * clock.open(net, source_of(net, config), tuple(asked["size"])).seconds(), 3)
+    return found

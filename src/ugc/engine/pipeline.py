@@ -192,7 +192,7 @@ class Run(Job):
         metrics = evaluate.test(folders, data, device, self.stage("test"), self.recipe.seed,
                                 imitated="original" if self.method.imitates else None, jury=jury)
         if self.timing and "student" in folders:
-            metrics["latency"] = result(folders, self.timing, self.budget.limit, self.cost, self.dataset.encoding)
+            metrics["latency"] = result(folders, self.timing, self.budget.limit, self.cost)
             say(f"budget {self.budget.text}: {metrics['latency']['text']}")
         if note:
             say(note)
