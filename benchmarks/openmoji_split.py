@@ -24,7 +24,7 @@ from ugc.data.openmoji import Drawing, draw, drawings
 LOOKED_AT = 128  # pixels a side, at which drawings are judged
 INK = (0.005, 0.35)  # of the square, that lines may cover: fewer is no drawing, more is solid black
 COLOURED = 0.02  # of the square, the least that differs from the lines by more than STEP of 255
-STEP = 16
+STEP = 4
 TWINS = 48  # pixels a side, at which drawings are compared
 SIGMA = 1.0  # of the blur, in these pixels
 ALIKE = 0.9  # correlation, above which two drawings are near twins
