@@ -44,8 +44,9 @@ def candidates(codes: Iterable[str]) -> list[str]:
 
 def is_flag(code: str) -> bool:
     """Of a country or region, or one of the four plain ones and what is made of these."""
-    points = [int(part, 16) for part in code.split("-")]
-    return code.split("-")[0] in FLAGS or any(0x1F1E6 <= p <= 0x1F1FF or 0xE0020 <= p <= 0xE007F for p in points)
+    parts = code.split("-")
+    points = [int(part, 16) for part in parts]
+    return parts[0] in FLAGS or any(0x1F1E6 <= p <= 0x1F1FF or 0xE0020 <= p <= 0xE007F for p in points)
 
 
 def usable(lines: Array, colours: Array) -> bool:

@@ -8,13 +8,13 @@ drawings that look alike, and no unit is in both. `benchmarks/openmoji_split.py`
 from __future__ import annotations
 
 import io
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files as within
 from pathlib import Path
 from typing import Literal
+from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
@@ -52,7 +52,8 @@ class OpenMoji(Dataset):
 
     def __init__(self, config: DataConfig) -> None:
         self.config, self.folder = config, drawings()
-        source, target = sides = ("line", "colour") if config.direction == "AtoB" else ("colour", "line")
+        sides: tuple[Side, Side] = ("line", "colour") if config.direction == "AtoB" else ("colour", "line")
+        source, target = sides
         own = {"line": 1, "colour": 3}
         self.source_channels = config.source_channels or own[source]
         self.target_channels = config.target_channels or own[target]
