@@ -103,7 +103,8 @@ def write(dataset: Dataset, options: argparse.Namespace) -> None:
     write_folder(dataset, DataConfig.parse({"path": "fonts", "size": options.size}, "--size").size, Path(options.out))
     for note in dataset.notes:
         say(note)
-    say(f"written to {options.out}; next: ugc run {options.out} --size {options.size} --set data.flip=false --out RUN")
+    upright = "" if dataset.flip_default else " --set data.flip=false"
+    say(f"written to {options.out}; next: ugc run {options.out} --size {options.size}{upright} --out RUN")
 
 
 def fetch_public(options: argparse.Namespace) -> None:
