@@ -1,4 +1,4 @@
-"""The built-in data set `openmoji`: line art to colour, 1,870 drawings of OpenMoji (CC BY-SA 4.0), aligned by construction.
+"""The built-in data set `openmoji`: line art to colour, 1,872 drawings of OpenMoji (CC BY-SA 4.0), aligned by construction.
 
 A drawing is one SVG of 72x72 units whose groups are its layers: those named `line..` alone are the source, all of them the
 target. `openmoji.txt` beside this file says which drawings there are and which are the test, for good: a line is a unit of
