@@ -182,7 +182,8 @@ def test_a_run_says_whose_drawings_they_are_and_measures_their_palette(ugc, tmp_
     assert told.code == 0, told.err
     result = json.loads((tmp_path / "run/metrics.json").read_text())
     assert 0 <= result["rows"]["original"]["palette_accuracy"] <= 1 and "palette_accuracy" in result["rows"]["copy"]
-    assert "palette_accuracy" not in result["rows"]["floor"] and "24 flat" in result["protocol"]["metrics"]["palette_accuracy"]
+    assert "palette_accuracy" not in result["rows"]["floor"]
+    assert "24 flat colours" in result["protocol"]["metrics"]["palette_accuracy"]
     assert "CC BY-SA 4.0" in json.loads((tmp_path / "run/run.json").read_text())["attribution"]
     assert "CC BY-SA 4.0" in (tmp_path / "run/original/README.md").read_text()
 

@@ -83,5 +83,5 @@ def connected(kinds: Tensor) -> Tensor:
 
 METRICS.register("palette_accuracy")(Metric(
     "palette_accuracy", "higher", "", "regions of one of 24 flat colours in the target (within 4/255, 4 pixels and more; "
-    "neither white nor black) most of whose pixels are nearest to that colour, by pixels; mean over the images that have one",
+    "neither white nor black) most of whose pixels are nearest to that colour, by pixels; mean over images that have one",
     per_image=palette_accuracy, channels=3, data="openmoji"))
