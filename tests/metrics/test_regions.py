@@ -86,8 +86,10 @@ def test_images_without_a_region_are_left_out_of_the_mean():
     blank, truth = torch.ones(1, 3, 20, 20), drawing()
     two = torch.cat([truth, blank])
     assert palette_accuracy(two, two).tolist() == pytest.approx([1, float("nan")], nan_ok=True)
-    for batches in ([(two, two)], [(blank, blank), (truth, truth)]):
-        assert score(batches, data="openmoji").row["palette_accuracy"] == 1
+    for batches in ([(two, two)], [(blank, blank), (truth, truth)]):  # each keeps its place
+        found = score(batches, data="openmoji")
+        assert found.row["palette_accuracy"] == 1
+        assert len(found.each["palette_accuracy"]) == 2 and found.each["palette_accuracy"].isnan().sum() == 1
     assert "palette_accuracy" not in score([(blank, blank)], data="openmoji").row
     assert np.isnan(score([(torch.full_like(truth, torch.nan), truth)]).row["psnr"]), "a broken answer is not left out"
 

@@ -63,7 +63,8 @@ TO_ORIGINAL = "_to_original"  # behind a metric's name: the original's picture i
 
 # of rows and tables: what label maps are judged by, these, then others by name
 OF_LABELS = ("miou_", "pixel_accuracy_", "fwiou_")
-ORDER = ("psnr", "ssim", "l1", "lpips", "ink_iou", "ink_grey", "palette_accuracy", "kd_efflite0", "fd_efflite0", "kid", "fid")
+ORDER = ("psnr", "ssim", "l1", "lpips", "ink_iou", "ink_grey", "palette_accuracy", "kd_efflite0", "fd_efflite0", "kid",
+         "fid")
 
 
 def worse(metric: Metric, value: float, other: float) -> bool:
