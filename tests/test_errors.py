@@ -328,7 +328,23 @@ labelled("a number of source channels for label maps", "--set", "data.source_cha
 option("a number of classes for pictures", "--set", "data.classes=3")
 
 
-# ---- rendered streets ----
+# ---- built-in data sets ----
+
+def emoji(bench):
+    return bench.ugc("data", "openmoji", "--size", 16, "--out", bench.folder / "emoji")
+
+
+@case("openmoji without its packages")
+def no_drawings(bench):
+    bench.patch.setitem(sys.modules, "resvg_py", None)
+    return emoji(bench)
+
+
+@case("openmoji of another version of the drawings")
+def other_drawings(bench):
+    bench.patch.setattr("ugc.data.openmoji.units", lambda: {"test": [["1F600"]], "train": [["FFFFF"]]})
+    return emoji(bench)
+
 
 def town(bench, *words):
     return bench.ugc("data", "streets", "--size", "16x32", "--count", 1, "--out", bench.folder / "town", *words)

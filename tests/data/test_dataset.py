@@ -33,7 +33,7 @@ def test_a_fraction_may_be_text() -> None:
 
 
 def test_the_built_in_sets_are_registered() -> None:
-    assert list(DATASETS) == ["sans2serif", "streets"]
+    assert list(DATASETS) == ["openmoji", "sans2serif", "streets"]
 
 
 def test_neither_name_nor_folder_names_the_neighbour() -> None:

@@ -64,7 +64,7 @@ def test_every_metric_has_a_direction_that_holds():
     x, y = pair()
     near = x + 0.1 * (y - x)
     for metric in ordered():
-        if metric.per_image:
+        if metric.per_image and not metric.data:
             pairs = zip(metric.per_image(near, x).tolist(), metric.per_image(y, x).tolist())
             if metric.better == "one":
                 assert (metric.per_image(x, x) == 1).all(), metric.name

@@ -19,6 +19,7 @@ HELP = "write a data set as a folder, fetch one, or check a folder"
 def declare(parser: argparse.ArgumentParser) -> None:
     sets = parser.add_subparsers(dest="set_name", metavar="SET", required=True, parser_class=Parser)
     glyphs = sets.add_parser("sans2serif", allow_abbrev=False, help="the built-in set: Noto Sans SC to Noto Serif SC")
+    emoji = sets.add_parser("openmoji", allow_abbrev=False, help="the built-in set: line art to colour, by OpenMoji")
     fonts = sets.add_parser("fonts", allow_abbrev=False, help="any two fonts: characters of one from the other's")
     fonts.add_argument("--source", required=True, metavar="A.otf")
     fonts.add_argument("--target", required=True, metavar="B.otf")
@@ -29,14 +30,15 @@ def declare(parser: argparse.ArgumentParser) -> None:
     checked.add_argument("folder", metavar="DIR")
     checked.add_argument("--json", action="store_true")
     checked.set_defaults(make=check_folder)
-    for one in (glyphs, fonts):
+    for one in (glyphs, emoji, fonts):
         one.add_argument("--size", default="256")
         one.add_argument("--out", required=True, metavar="DIR")
     public = sets.add_parser("fetch", allow_abbrev=False, help="a public set of pix2pix: edges2shoes, edges2handbags, "
                              "facades, maps, night2day, cityscapes-pix2pix")
     public.add_argument("name", metavar="NAME")
     public.add_argument("--out", metavar="DIR", help="default: NAME")
-    glyphs.set_defaults(make=write_sans2serif)
+    for one in (glyphs, emoji):
+        one.set_defaults(make=write_built_in)
     fonts.set_defaults(make=write_fonts)
     drawn = sets.add_parser("streets", allow_abbrev=False, help="rendered streets and label maps, laid out as Cityscapes")
     drawn.add_argument("--size", default="256x512")
@@ -51,10 +53,10 @@ def execute(options: argparse.Namespace) -> None:
     options.make(options)
 
 
-def write_sans2serif(options: argparse.Namespace) -> None:
+def write_built_in(options: argparse.Namespace) -> None:
     from ugc.data.dataset import DataConfig, open_dataset
 
-    write(open_dataset(DataConfig.parse({"path": "sans2serif", "size": options.size}, "--size"), 0), options)
+    write(open_dataset(DataConfig.parse({"path": options.set_name, "size": options.size}, "--size"), 0), options)
 
 
 def write_fonts(options: argparse.Namespace) -> None:
@@ -101,7 +103,8 @@ def write(dataset: Dataset, options: argparse.Namespace) -> None:
     write_folder(dataset, DataConfig.parse({"path": "fonts", "size": options.size}, "--size").size, Path(options.out))
     for note in dataset.notes:
         say(note)
-    say(f"written to {options.out}; next: ugc run {options.out} --size {options.size} --set data.flip=false --out RUN")
+    upright = "" if dataset.flip_default else " --set data.flip=false"
+    say(f"written to {options.out}; next: ugc run {options.out} --size {options.size}{upright} --out RUN")
 
 
 def fetch_public(options: argparse.Namespace) -> None:

@@ -105,6 +105,11 @@ class Dataset(ABC):
         height, width = size
         return self.config.load or (round(height * self.load_ratio), round(width * self.load_ratio))
 
+    def crop_size(self, height: int, width: int) -> Size:
+        """The crop (H, W) that belongs to pictures of a load size."""
+        size, load = self.config.size, self.load_size(self.config.size)
+        return round(height * size[0] / load[0]), round(width * size[1] / load[1])
+
     @property
     def encoding(self) -> Encoding:
         """How sources become what a generator takes."""

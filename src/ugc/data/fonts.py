@@ -68,17 +68,12 @@ class FontDataset(Dataset):
 
     def read(self, ref: Glyph, height: int, width: int, load: bool) -> Array:
         """The character with an em of 7/8 of the square; the load view is the same with a margin for shifts."""
-        tall, wide = self._crop(height, width) if load else (height, width)
+        tall, wide = self.crop_size(height, width) if load else (height, width)
         pixels = max(1, round(TYPE * min(tall, wide)))
         left = (width - wide) // 2 + round((wide - pixels * self.advance[ref.side]) / 2)
         baseline = (height - tall) // 2 + round(tall / 2 + pixels * self.centre)
         picture = self.faces[ref.side].draw(ref.code, (height, width), pixels, (left, baseline))
         return as_channels(picture, self.channels[ref.side])
-
-    def _crop(self, height: int, width: int) -> Size:
-        """The crop size that belongs to a load size."""
-        size, load = self.config.size, self.load_size(self.config.size)
-        return round(height * size[0] / load[0]), round(width * size[1] / load[1])
 
 
 def glyph_name(code: int) -> str:

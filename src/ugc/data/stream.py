@@ -241,7 +241,7 @@ def _unsigned(pixels: Tensor) -> Tensor:
 class TestData:
     """The test pairs at crop size, as they are stored, uint8 or uint16 [n, H, W, C]; read once, at the end of a run.
 
-    Where the test has no targets, `targets` is of no rows, and so is that side of the batches.
+    Where the test has no targets, `targets` is of no rows, and so is that side of the batches. `name` is the data set's.
     """
 
     __test__ = False  # pytest: not a test
@@ -250,6 +250,7 @@ class TestData:
     targets: Array
     keys: tuple[str, ...] = ()
     encoding: Encoding = PICTURES
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -276,7 +277,7 @@ def test_data(dataset: Dataset, config: DataConfig) -> TestData:
                      load=False, title="test sources")
     there = [record.target for record in dataset.test if record.target is not None]
     targets = decode(dataset, there, dataset.target_channels, config.size, load=False, title="test targets")
-    return TestData(sources, targets, tuple(record.key for record in dataset.test), dataset.encoding)
+    return TestData(sources, targets, tuple(record.key for record in dataset.test), dataset.encoding, dataset.name)
 
 
 test_data.__test__ = False  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from torch import Tensor
 from ugc.core.encoding import Encoding, encoding_of
 from ugc.core.errors import UserError, near
 from ugc.core.files import sha256
-from ugc.core.images import rounded, to_unit, widened
+from ugc.core.images import rounded, to_channels, to_unit, widened
 from ugc.core.log import say
 from ugc.data.dataset import Size, text_of
 from ugc.data.layouts import ENDINGS, Pictures
@@ -37,12 +37,15 @@ RUNS = 30
 
 
 class Questions(Protocol):
-    """What answers are compared with: `batches` of (source, truth), [n, C, H, W]; `depth`, the sources' dtype."""
+    """What answers are compared with: `batches` of (source, truth), [n, C, H, W]; `depth`, the sources' dtype; `name`, the
+    data set whose targets these are, "" where they are of none."""
 
     @property
     def depth(self) -> Any: ...
     @property
     def encoding(self) -> Encoding: ...
+    @property
+    def name(self) -> str: ...
     def __len__(self) -> int: ...
     def batches(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
@@ -187,10 +190,16 @@ class PictureAnswers(Answers):
 
 
 class CopyAnswers(Answers):
-    """The source as the answer."""
+    """The source as the answer; a grey one in as many channels as the targets have."""
+
+    @staticmethod
+    def fits(view: Tensor, target: Tensor) -> bool:
+        """Whether a source as it is shown could be an answer."""
+        return view.shape[1] in (1, target.shape[1])
 
     def batches(self, asked: Questions, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((source.to(device), target.to(device)) for source, target in asked.batches(BATCH))
+        return ((to_channels(source.to(device), target.shape[1]), target.to(device))
+                for source, target in asked.batches(BATCH))
 
     def about(self) -> dict[str, Any]:
         return {"kind": "copy"}

@@ -46,6 +46,7 @@ class Imitated:
     data: TestData
     by: Answers
     device: torch.device
+    name = ""  # what nets draw has no colours of its own
 
     def __len__(self) -> int:
         return len(self.data)
@@ -139,7 +140,7 @@ def scores(answers: Mapping[str, Answers], asked: Questions, device: torch.devic
     found: dict[str, Score] = {}
     first, target = next(asked.batches(BATCH))
     everyone = dict(answers)
-    if asked.encoding.view(first).shape[1] == target.shape[1]:
+    if CopyAnswers.fits(asked.encoding.view(first), target):
         everyone |= {"copy": CopyAnswers()} if asked.encoding.kind == "picture" else {"palette": PaletteAnswers()}
     with progress("test", len(asked) * (len(everyone) + 1)) as bar:
         def told(batches: Iterator[Pair], note: str) -> Iterator[Pair]:
@@ -155,7 +156,7 @@ def scores(answers: Mapping[str, Answers], asked: Questions, device: torch.devic
         pairs = judged(told(asked.batches(BATCH), "targets"), truth, side=1)
         targets = tools.collect(target.to(device) for _, target in pairs)
         for role, one in everyone.items():
-            found[role] = score(judged(told(one.batches(asked, device), role), role), tools, targets, given)
+            found[role] = score(judged(told(one.batches(asked, device), role), role), tools, targets, given, asked.name)
     found["floor"] = floor(targets, given)
     return found, targets
 

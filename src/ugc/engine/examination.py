@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ugc.core.images import rounded
 from ugc.data.stream import TestData
-from ugc.engine.answers import BATCH, RUNS
+from ugc.engine.answers import BATCH, RUNS, CopyAnswers
 from ugc.engine.evaluate import SAMPLES
 from ugc.engine.invented import invented_sources, invented_targets, some_of
 from ugc.engine.job import Job
@@ -49,7 +49,7 @@ def examination(run: Job, nets: Mapping[str, Callable[[], Generator]], watch: St
     tools = found[0]
     read = each(lambda: next(data.batches(some)))
     features = each(lambda: tools.features(target))
-    metrics = each(lambda: score([(target, target)], Tools(judges=tools.judges)))
+    metrics = each(lambda: score([(target, target)], Tools(judges=tools.judges), data=dataset.name))
     one, other = _features(tools, count, 0), _features(tools, count, 1)
     statistics, of_floor = watch(lambda: compared(one, other)), watch(lambda: floor(one))
     answers, alone = dict[str, float](), dict[str, float]()
@@ -58,7 +58,7 @@ def examination(run: Job, nets: Mapping[str, Callable[[], Generator]], watch: St
         blank = torch.zeros(net.source_shape(size))
         alone[role] = each(partial(_answer, net, blank, data.depth), 1)
         answers[role] = each(partial(_answer, net.to(device), source, data.depth))
-    copies = encoding.view(source).shape[1] == target.shape[1]
+    copies = CopyAnswers.fits(encoding.view(source), target)
 
     def scored(roles: Collection[str], truth: float) -> float:
         """All metrics of some nets, and of the copy; `truth`: seconds of a picture that these are compared with."""

@@ -16,10 +16,10 @@ NAMES = {"original": "original", "student": "student", "copy": "copy of the sour
          "palette": "label map in its colours", "photos": "the photos themselves", "floor": "floor",
          "deep_teacher": "deep teacher", "wide_teacher": "wide teacher", "largest": "largest of the supernet"}
 WORDS = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "fwiou": "IoU by frequency", "psnr": "PSNR", "ssim": "SSIM",
-         "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "ink_grey": "grey", "kd_efflite0": "KD (Lite0)",
-         "fd_efflite0": "FD (Lite0)", "kid": "KID", "fid": "FID"}
+         "l1": "L1", "lpips": "LPIPS", "ink_iou": "ink IoU", "ink_grey": "grey", "palette_accuracy": "palette accuracy",
+         "kd_efflite0": "KD (Lite0)", "fd_efflite0": "FD (Lite0)", "kid": "KID", "fid": "FID"}
 DIGITS = {"miou": 1, "pixel_accuracy": 1, "fwiou": 1, "psnr": 2, "ssim": 3, "l1": 3, "lpips": 3, "ink_iou": 3, "ink_grey": 2,
-          "kd_efflite0": 1, "fd_efflite0": 1, "kid": 1, "fid": 1}
+          "palette_accuracy": 3, "kd_efflite0": 1, "fd_efflite0": 1, "kid": 1, "fid": 1}
 COSTS = {"params": "params", "macs": "MACs", "macs_paper": "macs_paper", "latency_ms": "latency"}
 COST_TEXT = {
     "params": "weights and biases",

@@ -1,6 +1,7 @@
 """What is measured. A name fixes its protocol; a file of this package that registers a metric is found by itself.
 
     psnr ssim l1 ink_iou ink_grey     of an image and its target, mean over images (`pixel.py`)
+    palette_accuracy          the same, of drawings in few flat colours, region by region (`regions.py`)
     lpips                     the same, by VGG-16 (`lpips.py`), where its files are at hand
     kd_efflite0 fd_efflite0   distances of two sets of features (`distances.py`)
     kid fid                   the same formulas on the Inception of the literature, where its file is at hand
@@ -30,13 +31,14 @@ class Metric:
         better: which direction is good; `one`: the nearer to 1.
         unit: after the number; "" for none.
         text: the protocol in one line.
-        per_image: (prediction, target) [N, C, H, W] in [-1, 1] -> [N].
+        per_image: (prediction, target) [N, C, H, W] in [-1, 1] -> [N]; NaN where an image has nothing to judge.
         judge: the same is done by a network of this name in `tools.py`.
         space: the features that it is of.
         statistics: features [N, d] of a set -> its statistics; two images at least.
         number: (statistics of predictions, statistics of targets) -> the number.
         interval: (features, features, whether they are of the same test images) -> lower and upper end.
         channels: the only channel count that it makes sense for; None for any.
+        data: the only data set whose targets it makes sense for, by name; "" for any.
         least: pixels that the short side needs.
     """
 
@@ -51,6 +53,7 @@ class Metric:
     number: Callable[[Any, Any], float] | None = None
     interval: Callable[[Tensor, Tensor, bool], tuple[float, float]] | None = None
     channels: int | None = None
+    data: str = ""
     least: int = 1
 
 
@@ -60,7 +63,8 @@ TO_ORIGINAL = "_to_original"  # behind a metric's name: the original's picture i
 
 # of rows and tables: what label maps are judged by, these, then others by name
 OF_LABELS = ("miou_", "pixel_accuracy_", "fwiou_")
-ORDER = ("psnr", "ssim", "l1", "lpips", "ink_iou", "ink_grey", "kd_efflite0", "fd_efflite0", "kid", "fid")
+ORDER = ("psnr", "ssim", "l1", "lpips", "ink_iou", "ink_grey", "palette_accuracy", "kd_efflite0", "fd_efflite0", "kid",
+         "fid")
 
 
 def worse(metric: Metric, value: float, other: float) -> bool:

@@ -30,7 +30,7 @@ class Score:
         row: name -> mean over images, or distance of the two sets; `NAME_stats` -> distance to given statistics.
         intervals: name -> where 95 % of resampled distances lie.
         half: name -> distance of the answers of one half and the targets of the other, the floor's count.
-        each: name -> [N], the metrics of each image, whose means are in `row`.
+        each: name -> [N], the metrics of each image, whose means are in `row`; NaN where it has nothing to judge.
     """
 
     row: dict[str, float]
@@ -47,7 +47,7 @@ class Score:
 
 
 def score(pairs: Iterable[tuple[Tensor, Tensor]], tools: Tools | None = None, targets: Features | None = None,
-          given: Mapping[str, Any] | None = None) -> Score:
+          given: Mapping[str, Any] | None = None, data: str = "") -> Score:
     """Score answers; images are not kept. The batches' sizes do not matter.
 
     Args:
@@ -55,23 +55,27 @@ def score(pairs: Iterable[tuple[Tensor, Tensor]], tools: Tools | None = None, ta
         tools: what makes features; without any there are no distances.
         targets: `tools.collect` of the same targets, where it is known: then they are not computed again.
         given: metric -> statistics of other real images, such as those of a file.
+        data: the name of the data set that the targets are of, for metrics that are made for one.
 
     Returns:
+        means over the images that have something to judge;
         only what makes sense (ink for 1 channel, distances for two images and more), all finite for finite images.
     """
     tools = tools or Tools()
     values: dict[str, list[Tensor]] = {}
-    answers, truths = [], []
+    answers, truths, finite = [], [], []
     with torch.no_grad():
         for prediction, target in pairs:
-            for name, of_each in _each(prediction.float(), target.float(), tools):
+            for name, of_each in _each(prediction.float(), target.float(), tools, data):
                 values.setdefault(name, []).append(of_each.double().cpu())
+            finite.append(prediction.isfinite().flatten(1).all(1).cpu())
             if tools.extractors:
                 answers.append(tools.features(prediction))
                 if targets is None:
                     truths.append(tools.features(target))
     each = {name: torch.cat(parts) for name, parts in values.items()}
-    row = {name: float(of_all.mean()) for name, of_all in each.items()}
+    row = {name: float(judged.mean()) for name, of_all in each.items()
+           if len(judged := of_all[~(of_all.isnan() & torch.cat(finite))])}  # a broken answer stays NaN
     a, b = Features.join(answers), Features.join(truths) if targets is None else targets
     sets = compared(a, b, given)
     return Score(row | sets.row, sets.intervals, sets.half, each)
@@ -83,11 +87,12 @@ def compared(a: Features, b: Features, given: Mapping[str, Any] | None = None) -
     return Score(distances(a, b) | to_given(a, given or {}), intervals(a, b, paired=True), distances(a[one], b[other]))
 
 
-def _each(prediction: Tensor, target: Tensor, tools: Tools) -> Iterable[tuple[str, Tensor]]:
+def _each(prediction: Tensor, target: Tensor, tools: Tools, data: str) -> Iterable[tuple[str, Tensor]]:
     """Metrics of each image, [N], that make sense for these."""
     for metric in ordered():
         of_images = metric.per_image or (tools.judges.get(metric.name) if metric.judge else None)
-        if of_images and metric.channels in (None, prediction.shape[1]) and min(prediction.shape[2:]) >= metric.least:
+        fits = metric.channels in (None, prediction.shape[1]) and metric.data in ("", data)
+        if of_images and fits and min(prediction.shape[2:]) >= metric.least:
             yield metric.name, of_images(prediction, target)
 
 
