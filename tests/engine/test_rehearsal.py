@@ -75,8 +75,8 @@ def test_a_pace_is_the_mean_of_each_kind_of_step():
         now[0] += (1.0 if clock.step % 3 else 5.0) + extra(clock)
         return {"G/l1": torch.zeros(())}
 
-    phase = SimpleNamespace(every=3, step=step, effort=extra)
-    stream = SimpleNamespace(batch=lambda clock: None)
+    phase = SimpleNamespace(every=3, unlabelled="U", step=step, effort=extra)
+    stream = SimpleNamespace(batch=lambda clock, unlabelled: None)
     pace = pace_of(phase, stream, Stopwatch(CPU, lambda: now[0]), seed=0, seconds=64.0, most=6)
     assert pace == Pace(pytest.approx(5.1), pytest.approx(1.1), 3)
     taken.clear()
