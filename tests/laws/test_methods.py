@@ -20,7 +20,8 @@ CLOCK = Clock(3)
 OPTIONS = {  # ways to run a method beside its defaults; a new method is run with its defaults anyway
     "ugc": [{"filter": "quality"}, {"filter": "off"}, {"discriminators": "shared"}, {"order": "paper"},
             {"sample": "uniform"}, {"every": 2}, {"every": 2, "order": "paper", "discriminators": "shared"},
-            {"nas_ssl": False}, {"finetune_ssl": False}, {"finetune_ssl": "A"}, {"nas": False}, {"decay": 0.5}]}
+            {"nas_ssl": False}, {"finetune_ssl": False}, {"finetune_ssl": "A"}, {"nas": False}, {"decay": 0.5},
+            {"teachers": "deep"}, {"teachers": "wide", "discriminators": "shared"}]}
 MUCH = "pix2pix-unet"  # with which every option is tried; with every other family, its own D and its own L_sup, a few:
 FEW = ({}, {"every": 2, "order": "paper", "discriminators": "shared"}, {"nas": False})
 CASES = [(name, options, family) for name in METHODS for options in ({}, *OPTIONS.get(name, [])) for family in FAMILIES

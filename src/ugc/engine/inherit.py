@@ -12,8 +12,8 @@ from ugc.data.labels import Split, changed
 from ugc.engine.recipe import Recipe, flat, read_recipe
 
 # All of the recipe that decides the original and the supernet; what only search and stage 2 read may differ.
-FREE = ("name", "budget", "search", "steps.distill", "options.filter", "options.decay", "options.discriminators",
-        "options.order", "options.every", "options.finetune_ssl", "log_every", "grids", "device")
+FREE = ("name", "budget", "search", "distillation", "steps.distill", "options.filter", "options.decay", "options.teachers",
+        "options.discriminators", "options.order", "options.every", "options.finetune_ssl", "log_every", "grids", "device")
 KEPT = ("search.validation",)
 STAGES = ("original", "supernet")
 NETS = ("original", "supernet", "largest", "smallest")
@@ -44,6 +44,13 @@ def check_source(source: Path, recipe: Recipe, split: Split, dataset: Dataset) -
         raise UserError(f"--from {source}: that run differs in {first}; its supernet does not fit this one")
     if name := changed(source, split, dataset):
         raise UserError(f"--from {source}: {name} there lists other pictures; the data set has changed since")
+
+
+def other_loss(source: Path, recipe: Recipe) -> list[str]:
+    """A sentence where the supernet of `source` learnt by another L_OD than the search and stage 2 of `recipe` have."""
+    theirs, ours = read_recipe(source)["distillation"], recipe.distillation.model_dump(mode="json")
+    differ = [f"{key} {theirs.get(key)} there, {value} here" for key, value in ours.items() if theirs.get(key) != value]
+    return [f"The supernet learnt by the L_OD of the run that it comes from ({', '.join(differ)})."] if differ else []
 
 
 def _free(key: str) -> bool:

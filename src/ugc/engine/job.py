@@ -17,7 +17,7 @@ from ugc.data.labels import Split, changed, split, write_split
 from ugc.data.stream import Sources, Stream, train_data
 from ugc.engine.environment import environment
 from ugc.engine.given import open_original
-from ugc.engine.inherit import STAGES, check_source, take_over
+from ugc.engine.inherit import STAGES, check_source, other_loss, take_over
 from ugc.engine.latency import Timing, timing
 from ugc.engine.recipe import FORMAT, Recipe, flat, read_recipe
 from ugc.export.saved import load_net, save_net
@@ -55,10 +55,12 @@ class Job:
                                   targets=not kind.imitates)
         self.cost = self.setting.cost_model(self.setting.config)
         self.budget = Budget.parse(recipe.budget, self.original_cost)
-        if recipe.search.student:
-            self.cost.space.parse(recipe.search.student)
+        for named in filter(None, (recipe.search.student, recipe.search.deep, recipe.search.wide)):
+            self.cost.space.parse(named)
+        self.taken: list[str] = []  # what must be known of what is taken over
         if source and not (folder / "recipe.json").exists():
             check_source(source, recipe, self.split, self.dataset)
+            self.taken = other_loss(source, recipe)
         if name := changed(folder, self.split, self.dataset):
             raise UserError(f"{folder}: {name} there lists other pictures than {self.dataset.name} gives now: the data have "
                             f"changed since the run began; put them back, or give another --out")
@@ -167,7 +169,7 @@ class Job:
         s = self.split
         counts = {"labelled": len(s.labelled), "unlabelled": len(s.unlabelled), "validation": len(s.validation),
                   "hidden": s.hidden, "test": len(self.dataset.test)}
-        notes = [*self.dataset.notes, *(self.given.notes(self.setting.size) if self.given else [])]
+        notes = [*self.dataset.notes, *self.taken, *(self.given.notes(self.setting.size) if self.given else [])]
         return {"format": FORMAT, "dataset": self.dataset.name, "identity": self.dataset.identity, "notes": notes,
                 "counts": counts, "attribution": self.dataset.attribution, "stages": list(self.stages),
                 "imitates": self.method.imitates,

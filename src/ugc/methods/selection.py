@@ -46,7 +46,8 @@ class SelectionConfig(SearchConfig):
     """validation: images of V (at most 10 % of U). recalibrate: sources for batch norm. random: nets drawn for the front.
 
     score: `l_od` (default), or `l1` or `ssim`, to the pictures of the largest net (of the original that is imitated).
-    student: an arch's text, such as a point of the front: taken as G* instead of a search for it.
+    student: an arch's text, such as a point of the front: taken as G* instead of a search for it. deep, wide: the same of
+    the teachers, such as those of another run that this one is to be compared with.
     """
 
     validation: int = Field(default=256, ge=1)
@@ -54,6 +55,8 @@ class SelectionConfig(SearchConfig):
     random: int = Field(default=64, ge=0)
     score: Literal["l_od", "l1", "ssim"] = "l_od"
     student: str = ""
+    deep: str = ""
+    wide: str = ""
 
 
 class SupernetScore:
@@ -171,7 +174,7 @@ def planned(config: SelectionConfig, ladder: int, teachers: bool = True) -> int:
 def computed(config: SelectionConfig, ladder: int, teachers: bool = True) -> dict[str, int]:
     """About how many of these are computed, by role: those of a generation's survivors are known."""
     each = config.population + config.generations * max(config.population - config.survivors, 0)
-    roles = {"student": 1 if config.student else each, **({"deep": each, "wide": each} if teachers else {})}
+    roles = {role: 1 if getattr(config, role) else each for role in ("student", *(("deep", "wide") if teachers else ()))}
     return {**roles, "ladder": ladder, "random": config.random}
 
 
@@ -186,8 +189,9 @@ def expected(cost: CostModel, budget: Budget, config: SelectionConfig, clock: Cl
     if not teachers:
         return Selection(student)
     regions = teacher_regions(space, lambda a: float(cost(a).macs_paper), student)
-    return Selection(student, _met(regions.deep.widened(clock.rng("window/deep")), clock, "deep") or rule.deep,
-                     _met(regions.wide.widened(clock.rng("window/wide")), clock, "wide") or rule.wide)
+    deep = space.parse(config.deep) if config.deep else _met(regions.deep.widened(clock.rng("window/deep")), clock, "deep")
+    wide = space.parse(config.wide) if config.wide else _met(regions.wide.widened(clock.rng("window/wide")), clock, "wide")
+    return Selection(student, deep or rule.deep, wide or rule.wide)
 
 
 def _met(region: Region, clock: Clock, role: str) -> Arch | None:
@@ -237,6 +241,10 @@ def _teachers(board: Scoreboard, student: Arch, config: SelectionConfig, clock: 
     regions = teacher_regions(board.cost.space, lambda a: float(board.cost(a).macs_paper), student)
     notes, found = regions.notes, {}
     for role, asked in (("deep", regions.deep), ("wide", regions.wide)):
+        if named := getattr(config, role):
+            found[role] = board.cost.space.parse(named)
+            board.all(role, [found[role]])
+            continue
         region = asked.widened(clock.rng(f"window/{role}"))
         if region.low < asked.low:
             notes = (*notes, f"{role} teacher: no net within 5 % of the cost aimed at; the window was widened")

@@ -39,21 +39,28 @@ TEACHERS = ("deep", "wide")
 class UgcConfig(Config):
     """The options of UGC; the defaults are our reading of the paper (docs/paper-map.md).
 
-    sample: how G_r is drawn. filter: direction of Eq. (8), with its EMA's decay. discriminators: one per teacher, or one
-    for both. order: the student distils from the teachers' outputs `before` their update, or recomputed (`paper`).
-    every: n of Algorithm 1. nas_ssl, finetune_ssl, nas: False gives the ablations of Tables 3 and 4. finetune_ssl: `A` is
-    a control that the paper lacks, Eq. (9) on a batch of A's sources, so that its work is done without unlabelled ones.
+    sample: how G_r is drawn. filter: direction of Eq. (8), with its EMA's decay. teachers: both, or one alone.
+    discriminators: one per teacher, or one for both. order: the student distils from the teachers' outputs `before` their
+    update, or recomputed (`paper`). every: n of Algorithm 1. nas_ssl, finetune_ssl, nas: False gives the ablations of
+    Tables 3 and 4. finetune_ssl: `A` is a control that the paper lacks, Eq. (9) on a batch of A's sources, so that its work
+    is done without unlabelled ones.
     """
 
     sample: Literal["spread", "uniform"] = "spread"
     filter: Literal["paper", "quality", "off"] = "paper"
     decay: float = Field(default=0.99, ge=0, le=1)
+    teachers: Literal["both", "deep", "wide"] = "both"
     discriminators: Literal["own", "shared"] = "own"
     order: Literal["before", "paper"] = "before"
     every: int = Field(default=1, ge=1)
     nas_ssl: bool = True
     finetune_ssl: bool | Literal["A"] = True
     nas: bool = True
+
+    @property
+    def taught_by(self) -> tuple[str, ...]:
+        """The teachers of stage 2."""
+        return TEACHERS if self.teachers == "both" else (self.teachers,)
 
 
 class Supernet(Phase):
@@ -141,10 +148,10 @@ class Distill(Phase):
         self.config, self.every = config, config.every
         self.unlabelled = "A" if config.finetune_ssl == "A" else "U"
         self.student = setting.player(student)
-        self.T = {k: setting.player(teachers[k], "generator") for k in TEACHERS}
+        self.T = {k: setting.player(teachers[k], "generator") for k in config.taught_by}
         self.D = {name: setting.player(net, "discriminator") for name, net in discriminators.items()}
         self.players = {"student": self.student, **self.T, **self.D}
-        self.D_EMA = {k: torch.tensor(float("nan"), device=setting.device.device) for k in TEACHERS}
+        self.D_EMA = {k: torch.tensor(float("nan"), device=setting.device.device) for k in self.T}
         self.objective, self.L_OD = setting.supervised(), setting.l_od()
 
     def judge(self, k: str) -> Player[Discriminator]:
@@ -183,7 +190,7 @@ class Distill(Phase):
         """L_sup^A(T^D) + L_sup^A(T^W): each D, then its teachers. UGC Eq. (4) and (6)."""
         pairs = self.objective.pairs(x, y)
         for name, D in self.D.items():
-            own = [k for k in TEACHERS if self.judge(k) is D]
+            own = [k for k in self.T if self.judge(k) is D]
             d_parts, judgements = self.objective.d_parts(D, pairs, *(fakes[k].detach() for k in own))
             D.learn([losses.add(name, d_parts)])
             for k, judged in zip(own, judgements):
@@ -271,7 +278,7 @@ class Ugc(Method):
             config = self.setting.config
             nets = {role: self.setting.generator(config.model_copy(update={"arch": a.text}), f"distill/{role}")
                     for role, a in archs.items()}
-        names = ["D"] if self.config.discriminators == "shared" else [f"D_{k}" for k in TEACHERS]
+        names = ["D"] if self.config.discriminators == "shared" else [f"D_{k}" for k in self.config.taught_by]
         judges = {name: self.setting.discriminator("distill/D") for name in names}
         if self.config.nas:
             for judge in judges.values():
