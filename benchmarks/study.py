@@ -23,7 +23,7 @@ from pathlib import Path
 
 from study_keep import keep, kept
 from study_length import Lengths
-from study_rows import ARCH, ARCH_OF, CHOSEN_ON, RECIPE, SHARES, STEPS, Row, rows
+from study_rows import CHOSEN_ON, NETS, NETS_OF, RECIPE, SHARES, STEPS, Row, rows
 
 from ugc.core.files import read_json
 from ugc.core.log import say
@@ -49,10 +49,11 @@ class Study:
         yield from tries[1:] if wanted else ()
 
     def can_begin(self, row: Row) -> bool:
-        """Whether its supernet, its length and its architecture are there."""
+        """Whether its supernet, its length and its nets are known."""
         source = not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists()
         length = not row.needs(STEPS) or self.lengths.chosen(row.labels) is not None
-        return source and length and (not row.needs(ARCH) or kept(self.results, f"{ARCH_OF}-{row.seed}"))
+        nets = not any(map(row.needs, NETS)) or kept(self.results, f"{NETS_OF}-{row.seed}")
+        return source and length and nets
 
     def command(self, row: Row) -> list[str]:
         """What stands behind `ugc`."""
@@ -62,8 +63,9 @@ class Study:
         known = {}
         if row.needs(STEPS):
             known[STEPS] = str(self.lengths.chosen(row.labels))
-        if row.needs(ARCH):
-            known[ARCH] = read_json(self.results / f"{ARCH_OF}-{row.seed}.json")["arch"]
+        if any(map(row.needs, NETS)):
+            archs = read_json(self.results / f"{NETS_OF}-{row.seed}.json")["archs"]
+            known |= {word: archs[role] for word, role in NETS.items()}
         options = list(row.options)
         for word, value in known.items():
             options = [option.replace(word, value) for option in options]

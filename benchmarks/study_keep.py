@@ -33,15 +33,22 @@ def kept(results: Path, name: str) -> bool:
 def keep(row: Row, run: Path, results: Path) -> None:
     """Gather a run that has ended. The .json comes last."""
     role = "original" if (run / "original" / "config.json").exists() else "student"
-    metrics, config = read_json(run / "metrics.json"), read_json(run / role / "config.json")
+    metrics = read_json(run / "metrics.json")
     scores = np.load(run / "stages" / "test" / "scores.npz")
     arrays = {name: scores[f"{role}/{name}"].astype(np.float16) for name in EACH}
     with atomic(results / f"{row.name}.npz") as file:
         np.savez_compressed(file, shown=pictures(run, role), **arrays)
     write_json(results / f"{row.name}.json", {
         "name": row.name, "group": row.group, "labels": row.labels, "seed": row.seed, "options": list(row.options),
-        "source": row.source, "role": role, "arch": config.get("arch"), "counts": read_json(run / "run.json")["counts"],
+        "source": row.source, "role": role, "archs": archs(run), "counts": read_json(run / "run.json")["counts"],
         "steps": read_recipe(run)["steps"], "seconds": seconds(run), "env": about(run), **of(metrics)})
+
+
+def archs(run: Path) -> dict[str, str]:
+    """role -> architecture, of the nets that were chosen; empty for an original."""
+    path = run / "stages" / "search" / "choice.json"
+    choice = read_json(path) if path.exists() else {}
+    return {role: choice[role]["arch"] for role in ("student", "deep", "wide") if role in choice}
 
 
 def of(metrics: dict[str, Any]) -> dict[str, Any]:

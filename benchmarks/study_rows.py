@@ -1,7 +1,7 @@
 """The study's runs, one a line: each is an ordinary `ugc run`. A seed is added to each name: `ugc-25-0`.
 
 Words that are known only once other runs have ended: STEPS, the length of an original with so many labels (study_length.py);
-ARCH, the student that the run ARCH_OF found. A row with a source takes over that run's supernet (`--from`), of one seed.
+STUDENT, DEEP, WIDE, the nets that the run NETS_OF of that seed found. A row with a source takes over that run's supernet.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 RECIPE = "sans2serif-study"
-STEPS, ARCH, ARCH_OF = "STEPS", "ARCH", "ugc-25"
+STEPS, NETS, NETS_OF = "STEPS", {"STUDENT": "student", "DEEP": "deep", "WIDE": "wide"}, "ugc-25"
 LENGTHS = (5_000, 10_000, 20_000, 40_000)  # of the originals, each with its own decay to zero
 SHARES = {"100": "1.0", "50": "0.5", "25": "0.25", "10": "0.10", "5": "0.05"}  # of the pool of 2,048
 CHOSEN_ON = ("10", "25", "100")  # labels for which a length is chosen
@@ -35,7 +35,9 @@ class Row:
         return any(word in option for option in self.options)
 
 
-# options: `a=b` is `--set a=b`, `-x y` is `--x y`
+# options: `a=b` is `--set a=b`, `-x y` is `--x y`; SAME names all nets of stage 2, so that nothing is searched
+SHORT = {"SAME": "search.student=STUDENT search.deep=DEEP search.wide=WIDE search.random=0",
+         "LITE0": "distillation.backbone=lite0 distillation.l1=0"}
 TABLE = """
 #   group   name               labels  source         options
     core    original-100       100     -              -method original  data.unlabelled=all  steps.original=STEPS
@@ -48,8 +50,21 @@ TABLE = """
     gain    no-nas-ssl-25      25      -              -original none  options.nas_ssl=false
     gain    no-ssl-25          25      no-nas-ssl-25  options.finetune_ssl=false
     gain    no-nas-25          25      -              -original none  options.nas=false
-    gain    alone-25           25      -              -original none  -method alone  options.arch=ARCH
+    gain    alone-25           25      -              -original none  -method alone  options.arch=STUDENT
     gain    all-25             25      -              -original none  data.unlabelled=all
+    open    quality-25         25      ugc-25         SAME  options.filter=quality
+    open    unfiltered-25      25      ugc-25         SAME  options.filter=off
+    open    deep-25            25      ugc-25         SAME  options.teachers=deep
+    open    wide-25            25      ugc-25         SAME  options.teachers=wide
+    open    lite0-25           25      ugc-25         SAME  LITE0
+    open    lite0-more-25      25      ugc-25         SAME  LITE0  distillation.style=2.5
+    open    lite0-less-25      25      ugc-25         SAME  LITE0  distillation.style=0.025
+    open    hed-25             25      ugc-25         SAME  distillation.backbone=hed_vgg  distillation.l1=0
+    open    uniform-25         25      -              -original none  options.sample=uniform
+    more    ugc-50             50      -              -original none
+    more    ugc-5              5       -              -original none
+    more    ugc-25-64x         25      ugc-25         -budget 64x
+    more    ugc-10-64x         10      ugc-10         -budget 64x
 """
 
 
@@ -65,4 +80,7 @@ def rows(seeds: Iterable[int]) -> Iterator[Row]:
 
 def _spelled(words: list[str]) -> Iterator[str]:
     for word in words:
-        yield from ("--set", word) if "=" in word else (f"-{word}" if word.startswith("-") else word,)
+        if word in SHORT:
+            yield from _spelled(SHORT[word].split())
+        else:
+            yield from ("--set", word) if "=" in word else (f"-{word}" if word.startswith("-") else word,)

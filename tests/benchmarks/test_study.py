@@ -20,13 +20,13 @@ from ugc.recipes.table import parsed
 PSNR = {"ugc-25": 12.0, "original-25": 12.5, "original-100": 12.9}
 
 
-def kept(results, name, *, each=None, seed=0, role="student", arch="a", **row):
+def kept(results, name, *, each=None, seed=0, role="student", archs=None, **row):
     """A run's results, of four test images."""
     each = {metric: np.full(4, 0.5, np.float16) for metric in EACH} | (each or {})
     numbers = {metric: float(values.astype(float).mean()) for metric, values in each.items()}
     full = {**numbers, "kd_efflite0": 100.0, "fd_efflite0": 90.0, "macs_paper": 40, **row}
     about = {"name": f"{name}-{seed}", "group": "core", "labels": "25", "seed": seed, "options": [], "source": "",
-             "role": role, "arch": arch, "seconds": {"original": 60.0, "test": None},
+             "role": role, "archs": archs or {}, "seconds": {"original": 60.0, "test": None},
              "rows": {role: full, "copy": numbers, "floor": {"kd_efflite0": -0.5, "fd_efflite0": 14.0}},
              "env": {"device": "cpu", "commits": ["abc"]}}
     results.mkdir(exist_ok=True)
@@ -43,7 +43,8 @@ def recipe_of(words):
 
 def test_every_row_is_a_run_that_the_command_line_takes(tmp_path):
     """And arms differ from the run that they are compared with in what their line says, in nothing else."""
-    kept(tmp_path / "results", "ugc-25", arch=argument())
+    small, large = archs()
+    kept(tmp_path / "results", "ugc-25", archs={"student": small, "deep": large, "wide": large})
     (tmp_path / "results/lengths.json").write_text(json.dumps(
         {labels: {str(n): {"psnr": 1.0, "pairs": 9} for n in LENGTHS[:2]} for labels in ("100", "25", "10")}))
     it = Study(tmp_path / "runs", tmp_path / "results", [], [0])
@@ -62,10 +63,9 @@ def test_every_row_is_a_run_that_the_command_line_takes(tmp_path):
             recipes[name] = recipe_of(it.command(row))
     for name, recipe in recipes.items():
         assert recipe.data.labels == float(SHARES[named[name].labels]) and recipe.seed == 0, name
-        assert recipe.family == "pix2pix-resnet" and recipe.budget == "40x" and recipe.precision == parsed(
-            "sans2serif-study").resolved().precision
+        assert recipe.budget == ("64x" if "64x" in name else "40x") and recipe.family == "pix2pix-resnet"
     assert recipes["original-100-0"].steps.original == LENGTHS[0]
-    assert recipes["alone-25-0"].options["arch"] == argument()
+    assert recipes["alone-25-0"].options["arch"] == small
 
     def differ(name):
         ours, base = (study_flat(recipes[n]) for n in (name, "ugc-25-0"))
@@ -74,6 +74,10 @@ def test_every_row_is_a_run_that_the_command_line_takes(tmp_path):
     assert differ("no-finetune-25-0") == differ("finetune-A-25-0") == {"options.finetune_ssl"}
     assert differ("no-nas-ssl-25-0") == {"options.nas_ssl"} and differ("no-nas-25-0") == {"options.nas"}
     assert differ("no-ssl-25-0") == {"options.nas_ssl", "options.finetune_ssl"}
+    same = {"search.student", "search.deep", "search.wide", "search.random"}
+    assert differ("unfiltered-25-0") == {"options.filter", *same} and differ("deep-25-0") == {"options.teachers", *same}
+    assert differ("lite0-25-0") - same == {f"distillation.{key}" for key in ("backbone", "l1")}
+    assert recipes["lite0-25-0"].search.deep == large
     assert differ("all-25-0") == {"data.unlabelled"} and differ("ugc-10-0") == {"data.labels"}
 
 
@@ -83,11 +87,12 @@ def study_flat(recipe):
     return flat(recipe.model_dump(mode="json"))
 
 
-def argument():
-    """The text of an architecture."""
+def archs():
+    """The texts of two architectures."""
     recipe = parsed("sans2serif-study")
     setting = recipe.resolved().setting((1, 1))
-    return setting.cost_model(setting.config).space.smallest.text
+    space = setting.cost_model(setting.config).space
+    return space.smallest.text, space.largest.text
 
 
 def test_what_may_begin_and_when(tmp_path):
