@@ -93,13 +93,18 @@ def plain(name: str) -> str:
 
 def verdicts(arms: Arms, a: str, b: str) -> str:
     """One sentence of a beside b: on which metrics better, worse, or neither beyond seeds and test images."""
-    told: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    told: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": [], "no verdict from one seed": []}
     for metric, (head, digits) in METRIC.items():
         found = difference(arms[a], arms[b], metric)
         if found is None:
             return ""
         x, y = mean(arms[a], metric)[0], mean(arms[b], metric)[0]
-        kind = "not told apart" if not found.beyond else "worse" if worse(METRICS[metric], x, y) else "better"
+        if found.seeds == 1:
+            kind = "no verdict from one seed"
+        elif not found.beyond:
+            kind = "not told apart"
+        else:
+            kind = "worse" if worse(METRICS[metric], x, y) else "better"
         told[kind].append(f"{head.split(',')[0].removesuffix(' of 2')} {number(x, digits)} for {number(y, digits)}")
     said = "; ".join(f"{kind}: {', '.join(found)}" for kind, found in told.items() if found)
     seeds, ratio = len(arms[a].keys() & arms[b].keys()), number(fewer(arms[a], arms[b]), 1)
