@@ -140,6 +140,18 @@ def test_check_same_names_what_differs(tmp_path):
         check_same(many, tmp_path / "run")
 
 
+def test_a_run_that_began_before_an_option_was_made_goes_on(tmp_path):
+    """It is at its default there, whether it is a field of the recipe or an option of the method."""
+    one = recipe(device="cpu").resolved()
+    saved(tmp_path / "run", one)
+    older = one.model_dump(mode="json")
+    del older["grids"], older["options"]["teachers"], older["search"]["deep"]
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(older))
+    check_same(one, tmp_path / "run")
+    with pytest.raises(UserError, match="options.teachers"):
+        check_same(one.with_settings(["options.teachers=deep"]), tmp_path / "run")
+
+
 def test_check_same_on_new_empty_and_foreign_folders(tmp_path):
     one = recipe(device="cpu").resolved()
     check_same(one, tmp_path / "new")

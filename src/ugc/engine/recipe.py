@@ -82,19 +82,19 @@ class Recipe(Config):
         paths: what `recipe.json` keeps.
         """
         device, family, own = choose(self.device, self.precision), FAMILIES[self.family], self.spelled()
-        options = METHODS[self.method].Config.parse(self.options, "options").model_dump(mode="json")
         return self.model_copy(update={
             "device": device.device.type if self.device == "auto" else self.device,
-            "precision": device.precision, "options": options,
+            "precision": device.precision, "options": own.options,
             "budget": spelled(self.budget or family.default_budget), "original": self._original(),
             "patch": own.patch, "objective": own.objective,
             "distillation": self.distillation.resolved(), "data": self.data.model_copy(update=self._paths())})
 
     def spelled(self) -> Recipe:
-        """The same with the family's own discriminator and objective filled in."""
-        family = FAMILIES[self.family]
-        return self.model_copy(update={"patch": self.patch.resolved(self.base, self.data.size, family.judge),
-                                       "objective": self.objective.resolved(family.objective)})
+        """The same with the family's own discriminator and objective, and all of the method's options, filled in."""
+        family, options = FAMILIES[self.family], METHODS[self.method].Config.parse(self.options, "options")
+        return self.model_copy(update={
+            "options": options.model_dump(mode="json"), "objective": self.objective.resolved(family.objective),
+            "patch": self.patch.resolved(self.base, self.data.size, family.judge)})
 
     def _paths(self) -> dict[str, str]:
         """Folders and .meta files by absolute path, so that a run goes on from any directory."""
