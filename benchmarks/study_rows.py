@@ -38,9 +38,9 @@ class Row:
 # options: `a=b` is `--set a=b`, `-x y` is `--x y`; SAME names all nets of stage 2, so that nothing is searched
 SHORT = {"SAME": "search.student=STUDENT search.deep=DEEP search.wide=WIDE search.random=0",
          "LITE0": "distillation.backbone=lite0 distillation.l1=0",
-         # 4 (the second least width) in every layer but the last up: 41x, and twice the searched student's parameters
-         "EVEN": "search.deep=DEEP search.wide=WIDE search.random=0 search.student=stem=4,down1=4,down2=4,mid1=4,mid2=4,mid3=4,"
-                 "up1=4,up2=2,d.down1=0,d.down2=0,d.up1=0,d.up2=0"}
+         # methods/uniform.py:even at 40x, which has twice the parameters of the net that a search finds
+         "EVEN": "search.deep=DEEP search.wide=WIDE search.random=0 search.student=stem=4,down1=4,down2=4,mid1=4,mid2=4,"
+                 "mid3=4,up1=4,up2=2,d.down1=0,d.down2=0,d.up1=0,d.up2=0"}
 TABLE = """
 #   group   name               labels  source         options
     core    original-100       100     -              -method original  data.unlabelled=all  steps.original=STEPS

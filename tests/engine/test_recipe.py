@@ -18,7 +18,8 @@ def test_resolved_spells_out_device_precision_options_and_budget():
     found = recipe(device="cpu", precision="fp32", options={"filter": "quality"}).resolved()
     assert (found.device, found.precision, found.budget) == ("cpu", "fp32", "40x")
     assert found.options == {"sample": "spread", "filter": "quality", "decay": 0.99, "discriminators": "own",
-                             "order": "before", "every": 1, "teachers": "both", "nas_ssl": True, "finetune_ssl": True, "nas": True}
+                             "order": "before", "every": 1, "teachers": "both", "nas_ssl": True, "finetune_ssl": True,
+                             "nas": True}
     assert recipe(family="pix2pix-unet", device="cpu").resolved().budget == "15x"
     assert recipe(budget="macs=1.5G", device="cpu").resolved().budget == "macs=1.5G"
     assert recipe(method="original", device="cpu").resolved().options == {}

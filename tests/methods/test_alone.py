@@ -5,6 +5,7 @@ import torch
 
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
+from ugc.methods.uniform import even
 from ugc.search.budget import Budget
 
 SMALL = {"widths": (1, 4, 8), "depths": (0, 1)}
@@ -26,11 +27,11 @@ def test_it_trains_the_net_that_is_named_and_sees_pairs_only(method_of, batch_of
     assert set(phase.players) == {"G", "D"}
 
 
-def test_without_a_name_it_is_the_uniform_net_of_the_budget(method_of):
+def test_without_a_name_it_is_the_even_net_of_the_budget(method_of):
     method = method_of("alone", **SMALL)
     cost = method.setting.cost_model(method.setting.config)
     budget = Budget.parse("3x", cost(cost.space.largest))
     chosen = method.select_by_rule(budget, cost).student
-    assert budget.holds(cost(chosen)) and len({chosen[c.name] for c in cost.space.choices if not c.is_depth}) == 1
+    assert chosen == even(cost, budget)
     with pytest.raises(UserError, match="w9"):
         method_of("alone", {"arch": "w9=4"}, **SMALL).select_by_rule(budget, cost)

@@ -10,13 +10,13 @@ from typing import Any
 from ugc.core.config import Config
 from ugc.methods.method import METHODS, Method, Phase, Selection
 from ugc.methods.original import Gan
-from ugc.methods.uniform import uniform_selection
+from ugc.methods.uniform import even
 from ugc.nn.cost import CostModel
 from ugc.search.budget import Budget
 
 
 class AloneConfig(Config):
-    """arch: the net, as text, such as that of another run's student; "" takes the uniform net of the budget."""
+    """arch: the net, as text, such as that of another run's student; "" takes the even net of the budget."""
 
     arch: str = ""
 
@@ -48,7 +48,7 @@ class Alone(Method):
             UserError: it is none of the family.
         """
         named = self.config.arch
-        return Selection(cost.space.parse(named) if named else uniform_selection(cost, budget).student)
+        return Selection(cost.space.parse(named) if named else even(cost, budget))
 
     def steps(self, stage: str, steps: Mapping[str, int]) -> int:
         return steps["supernet"] + steps["distill"]

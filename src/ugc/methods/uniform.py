@@ -10,8 +10,8 @@ from ugc.search.teachers import teacher_regions
 
 
 def uniform_selection(cost: CostModel, budget: Budget) -> Selection:
-    """Table 4, "w/o NAS": the dearest uniform net within the budget with nothing inserted (else the smallest net); as
-    teachers the uniform nets nearest to 20 times its cost, one with every slot full, one with as few blocks as reach it.
+    """Table 4, "w/o NAS", whose student has "similar MACs": the even net of the budget; as teachers the uniform nets nearest
+    to 20 times its cost, one with every slot full, one with as few blocks as reach it.
     """
     space = cost.space
     depths = sorted({v for c in space.choices if c.is_depth for v in c.values}) or [0]
@@ -20,8 +20,7 @@ def uniform_selection(cost: CostModel, budget: Budget) -> Selection:
     def macs_paper(arch: Arch) -> float:
         return float(cost(arch).macs_paper)
 
-    fitting = [a for a in ladder if budget.holds(cost(a)) and a.depth == space.smallest.depth]
-    student = max(fitting, key=macs_paper, default=space.smallest)
+    student = even(cost, budget)
     target = teacher_regions(space, macs_paper, student).target
 
     def nearest(archs: list[Arch]) -> Arch:
@@ -31,3 +30,16 @@ def uniform_selection(cost: CostModel, budget: Budget) -> Selection:
     shallow = [a for d in depths for a in ladder if a.depth == d * sum(c.is_depth for c in space.choices) and a != deep]
     least = next((a.depth for a in shallow if macs_paper(a) >= 0.95 * target), shallow[-1].depth if shallow else 0)
     return Selection(student, deep, nearest([a for a in shallow if a.depth == least] or [deep]))
+
+
+def even(cost: CostModel, budget: Budget) -> Arch:
+    """The dearest uniform net within the budget with nothing inserted (else the smallest net); where widths are far apart
+    that is much less than the budget, so layer by layer, from the source on, takes the next width where it still fits."""
+    space = cost.space
+    fitting = [a for a in space.ladder() if budget.holds(cost(a)) and a.depth == space.smallest.depth]
+    student = max(fitting, key=lambda a: float(cost(a).macs_paper), default=space.smallest)
+    for choice in space.choices:
+        wider = [value for value in choice.values if value > student[choice.name]]
+        if wider and not choice.is_depth and budget.holds(cost(student.having({choice.name: min(wider)}))):
+            student = student.having({choice.name: min(wider)})
+    return student
