@@ -2,7 +2,8 @@
 
 Of a run folder with a supernet, architectures are drawn at random: `equal`, inside the student's window of cost, and
 `spread`, over all costs. Each is scored as a search scores it (l_od, l1, ssim: on V, with the supernet's weights, against
-G_l; lite0: L_OD with its default weights on EfficientNet-Lite0), and has its true score: the test metrics after --steps
+G_l; lite0: L_OD with its default weights on EfficientNet-Lite0), by its own L_OD after a trial, --trial steps of the same
+distillation, and has its true score: the test metrics after --steps
 steps of student-only distillation from G_l, begun from its supernet weights. G_l is frozen, its pictures are computed
 once, and all nets see the same batches; the rate falls linearly as in a run.
 
@@ -48,6 +49,7 @@ from ugc.losses.distillation import DistillationConfig, Look, OutputDistillation
 from ugc.methods.from_teacher import Distill
 from ugc.methods.method import Losses, Setting
 from ugc.methods.selection import SupernetScore
+from ugc.methods.uniform import even
 from ugc.metrics.protocols import METRICS
 from ugc.metrics.scoring import score
 from ugc.metrics.tools import Tools, tools_at_hand
@@ -88,16 +90,16 @@ class Study:
     """One run folder, what is asked of each net, and the rows that are known.
 
     Args:
-        steps: of distillation of each net.
+        steps: of distillation of each net; trial: of the short one.
         tools: what measures, beside the metrics of each image (default: those at hand).
     """
 
-    def __init__(self, run: Path, out: Path, steps: int, tools: Tools | None = None) -> None:
+    def __init__(self, run: Path, out: Path, steps: int, trial: int, tools: Tools | None = None) -> None:
         if not (run / "supernet" / "config.json").exists():
             raise UserError(f"{run} holds no supernet: ugc run .. --until supernet --out {run}")
         self.job = Run(Recipe.parse(read_recipe(run), str(run / "recipe.json")), run)
-        self.out, self.steps = out, steps
-        self.about = {"run": digest(self.job.recipe.model_dump(mode="json")), "steps": steps}
+        self.out, self.steps, self.trial = out, steps, trial
+        self.about = {"run": digest(self.job.recipe.model_dump(mode="json")), "steps": steps, "trial": trial}
         self.rows: list[dict[str, Any]] = read_log(out)
         if any({key: row.get(key) for key in self.about} != self.about for row in self.rows):
             raise UserError(f"{out} holds rows of another run or another number of steps; give another --out")
@@ -112,6 +114,7 @@ class Study:
             raise UserError(f"{self.job.dataset.name}: the test has no targets, so there is no true score")
         self.targets = self.tools.collect(target.to(device) for _, target in self.test.batches(BATCH))
         self.scores = self.cheap()
+        self.scores["trial"] = self.tried
 
     def cheap(self) -> dict[str, Callable[[Arch], float]]:
         """name -> score of an architecture, lower is better."""
@@ -123,11 +126,18 @@ class Study:
         return {**own, "lite0": SupernetScore(self.supernet, v, plain, lite0, "l_od", device)}
 
     def archs(self, kind: str, count: int) -> list[Arch]:
-        """`count` distinct nets of a set, the first of which are those of a smaller count."""
+        """`count` distinct nets of a set, the first of which are those of a smaller count.
+
+        The first of `equal` are the even net of the budget and the one that the run's own search found.
+        """
         cost, space, rng = self.job.cost, self.job.cost.space, Clock(self.job.recipe.seed).rng(f"ranks/{kind}")
         limit = self.job.budget.limit
         window = just_below(space, lambda a: self.job.budget.of(cost(a)), limit, rng)
         found: dict[Arch, None] = {}
+        if kind == "equal":  # by rule, and by the run's own search
+            found[even(cost, self.job.budget)] = None
+            if self.job.done("search"):
+                found[self.job.searched().student] = None
         for _ in range(TRIES * count):
             if len(found) == count:
                 break
@@ -154,14 +164,23 @@ class Study:
 
     def truth(self, arch: Arch) -> dict[str, float]:
         """Metrics of the test split after distillation."""
+        return score(self.answers(self.distilled(arch, self.steps)), self.tools, self.targets).row
+
+    def tried(self, arch: Arch) -> float:
+        """L_OD to the pictures of G_l on V, after a trial."""
+        l_od: SupernetScore = self.scores["l_od"]
+        return l_od.of(self.distilled(arch, self.trial))
+
+    def distilled(self, arch: Arch, steps: int) -> Generator:
+        """A net that has learnt from G_l for so many steps, begun from its supernet weights."""
         phase = Remembering(self.job.setting, self.teacher, shrink(self.supernet, arch), self.taught)
         schedule = SCHEDULES[self.job.recipe.optimiser.schedule]
-        for step in range(self.steps):
+        for step in range(steps):
             clock = Clock(self.job.recipe.seed, step)
-            phase.student.set_lr(schedule(step, self.steps))
+            phase.student.set_lr(schedule(step, steps))
             phase.step(self.job.stream.batch(clock), clock)
-        net = recalibrate(phase.nets()["student"], self.job.calibration().split(16))
-        return score(self.answers(net), self.tools, self.targets).row
+        net: Generator = recalibrate(phase.nets()["student"], self.job.calibration().split(16))
+        return net
 
     @torch.no_grad()
     def answers(self, net: torch.nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
@@ -189,21 +208,25 @@ def tau_of(first: Sequence[float], second: Sequence[float], rng: np.random.Gener
     return float(kendalltau(first, second).statistic), float(low), float(high)
 
 
+def cost_of(metric: str, value: float) -> float:
+    """A metric's value, turned so that lower is better."""
+    return {"lower": value, "higher": -value, "one": abs(value - 1)}[METRICS[metric].better]
+
+
 def taus(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each set and score, a column for each metric, with its tau and interval."""
     found: list[dict[str, Any]] = []
     metrics = list(rows[0]["truth"])
-    sign = {name: 1.0 if METRICS[name].better == "lower" else -1.0 for name in metrics}
     for kind in (*SETS, "both"):
         those = [row for row in rows if kind in (row["set"], "both")]
         if len(those) < 3 or (kind == "both" and len({row["set"] for row in those}) == 1):
             continue
         columns: dict[str, list[float]] = {name: [row["scores"][name] for row in those] for name in those[0]["scores"]}
-        columns["macs"] = [-row["macs"] for row in those]  # the baseline
+        columns |= {name: [-row[name] for row in those] for name in ("macs", "params")}  # the baselines
         for name, values in columns.items():
             rng, line = np.random.default_rng(0), {"set": kind, "nets": len(those), "score": name}
             for metric in metrics:
-                tau = tau_of(values, [sign[metric] * row["truth"][metric] for row in those], rng)
+                tau = tau_of(values, [cost_of(metric, row["truth"][metric]) for row in those], rng)
                 line[metric] = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*tau)
             found.append(line)
     return found
@@ -221,12 +244,13 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run folder with a supernet")
     parser.add_argument("--out", type=Path, required=True, help="a JSONL file; the tables come beside it as JSON")
     parser.add_argument("--steps", type=int, default=800, help="of distillation of each net")
+    parser.add_argument("--trial", type=int, default=200, help="steps of the short distillation that is a score")
     parser.add_argument("--nets", type=int, default=12, help="of each set")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     options = parser.parse_args()
     prepare_cpu()
     try:
-        study = Study(options.run, options.out, options.steps)
+        study = Study(options.run, options.out, options.steps, options.trial)
         study.go(options.sets, options.nets)
     except UserError as error:
         raise SystemExit(f"{error}") from None

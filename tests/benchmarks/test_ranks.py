@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
 from ugc.methods.from_teacher import Distill
+from ugc.methods.uniform import even
 from ugc.metrics.tools import Tools
 from ugc.models.generator import shrink
 
@@ -51,7 +52,7 @@ def test_agreement_is_positive_whatever_the_direction():
     equal = rows_of("equal", [1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [9, 9, 9, 9, 9])  # low scores: good nets
     other = rows_of("spread", [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [10, 20, 30, 40, 50])
     table = {(row["set"], row["score"]): row for row in ranks.taus(equal + other)}
-    assert set(table) == {(kind, name) for kind in ("equal", "spread", "both") for name in ("l_od", "macs")}
+    assert set(table) == {(kind, name) for kind in ("equal", "spread", "both") for name in ("l_od", "macs", "params")}
     assert table["equal", "l_od"]["psnr"].startswith("+1.00 [") and table["equal", "l_od"]["l1"].startswith("+1.00 [")
     assert table["spread", "l_od"]["psnr"].startswith("-1.00 [")
     assert table["spread", "macs"]["psnr"].startswith("+1.00 [")  # larger nets are better
@@ -69,7 +70,7 @@ def half_run(tmp_path_factory, ugc, tiny_data, tiny):
 
 
 def study_of(run, out, steps=2):
-    return ranks.Study(run, out, steps, Tools())
+    return ranks.Study(run, out, steps, 1, Tools())
 
 
 def test_a_study_goes_on_where_it_was_stopped(half_run, tmp_path, monkeypatch):
@@ -78,7 +79,8 @@ def test_a_study_goes_on_where_it_was_stopped(half_run, tmp_path, monkeypatch):
     study.go(["equal"], 2)
     first = out.read_text()
     one, two = map(json.loads, first.splitlines())
-    assert one["arch"] != two["arch"] and set(one["scores"]) == {"l_od", "l1", "ssim", "lite0"}
+    assert one["arch"] == even(study.job.cost, study.job.budget).text != two["arch"]
+    assert set(one["scores"]) == {"l_od", "l1", "ssim", "lite0", "trial"}
     assert {"psnr", "ssim", "l1"} <= set(one["truth"]) and one["truth"] != two["truth"]
     limit = study.job.budget.limit
     assert all(row["macs_paper"] <= limit for row in (one, two))
@@ -92,7 +94,7 @@ def test_a_study_goes_on_where_it_was_stopped(half_run, tmp_path, monkeypatch):
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert asked[0] == two["arch"] and len(asked) == 3 and rows[0] == one
     assert {key: rows[1][key] for key in ("truth", "scores")} == {key: two[key] for key in ("truth", "scores")}
-    assert [row["set"] for row in rows] == ["equal", "equal", "spread", "spread"] and len(ranks.taus(rows)) == 5
+    assert [row["set"] for row in rows] == ["equal", "equal", "spread", "spread"] and len(ranks.taus(rows)) == 7
     with pytest.raises(UserError, match="another --out"):
         study_of(half_run, out, steps=3)
 

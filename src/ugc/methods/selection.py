@@ -98,10 +98,13 @@ class SupernetScore:
     def look(self, pictures: Tensor) -> Look:
         return self.l_od.look(pictures)
 
-    @torch.no_grad()
     def __call__(self, arch: Arch) -> float:
+        return self.of(self.member(arch))
+
+    @torch.no_grad()
+    def of(self, net: Generator) -> float:
+        """The score of a static net."""
         with self.device.autocast():  # one for all, so that weights are cast once
-            net = self.member(arch)
             return float(torch.cat([self.distances(i, self.run(net, chunk)) for i, chunk in enumerate(self.v)]).mean())
 
     def distances(self, i: int, pictures: Tensor) -> Tensor:
