@@ -42,48 +42,24 @@ from ugc.core.errors import UserError
 from ugc.core.files import append, digest, write_text
 from ugc.core.images import rounded
 from ugc.core.log import read_log, say
-from ugc.data.stream import Batch, TestData, test_data
+from ugc.data.stream import TestData, test_data
 from ugc.engine.pipeline import Run
 from ugc.engine.recipe import Recipe, read_recipe
-from ugc.losses.distillation import DistillationConfig, Look, OutputDistillation
-from ugc.methods.from_teacher import Distill
-from ugc.methods.method import Losses, Setting
+from ugc.losses.distillation import DistillationConfig, OutputDistillation
 from ugc.methods.selection import SupernetScore
+from ugc.methods.trial import Trials
 from ugc.methods.uniform import even
 from ugc.metrics.protocols import METRICS
 from ugc.metrics.scoring import score
 from ugc.metrics.tools import Tools, tools_at_hand
-from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
-from ugc.nn.shrink import recalibrate
 from ugc.search.region import just_below, spread
-from ugc.training.schedules import SCHEDULES
 
 SETS = ("equal", "spread")
 KINDS = ("l_od", "l1", "ssim")
 RESAMPLES = 4000
 BATCH = 32  # test images at a time
 TRIES = 200
-
-
-class Remembering(Distill):
-    """Stage 2 of `from-teacher` with G_l for the original; what G_l makes of a step's batch is kept for the next net."""
-
-    def __init__(self, setting: Setting, teacher: Generator, student: Generator, taught: dict[int, Tensor]) -> None:
-        super().__init__(setting, teacher, student)
-        self.taught, self.now = taught, 0
-
-    def step(self, batch: Batch, clock: Clock) -> Losses:
-        self.now = clock.step
-        return super().step(batch, clock)
-
-    @torch.no_grad()
-    def lesson(self, batch: Batch) -> tuple[Tensor, Look]:
-        if self.now not in self.taught:
-            x, look = super().lesson(batch)
-            self.taught[self.now] = look.image
-            return x, look
-        return torch.cat([batch.source, batch.unlabelled]), self.L_OD.look(self.taught[self.now])
 
 
 class Study:
@@ -107,8 +83,8 @@ class Study:
             write_text(out, "".join(json.dumps(row) + "\n" for row in self.rows))  # without a half-written line
         device = self.job.setting.device.device
         self.tools = tools_at_hand(device) if tools is None else tools
-        self.supernet, self.teacher = self.job.net("supernet"), self.job.net("largest")
-        self.taught: dict[int, Tensor] = {}
+        self.supernet = self.job.net("supernet")
+        self.trials = Trials(self.job.setting, self.supernet, self.job.net("largest"), self.job.stream, self.job.recipe.seed)
         self.test: TestData = test_data(self.job.dataset, self.job.recipe.data)
         if not self.test.paired:
             raise UserError(f"{self.job.dataset.name}: the test has no targets, so there is no true score")
@@ -164,23 +140,12 @@ class Study:
 
     def truth(self, arch: Arch) -> dict[str, float]:
         """Metrics of the test split after distillation."""
-        return score(self.answers(self.distilled(arch, self.steps)), self.tools, self.targets).row
+        return score(self.answers(self.trials.distilled(arch, self.steps)), self.tools, self.targets).row
 
     def tried(self, arch: Arch) -> float:
         """L_OD to the pictures of G_l on V, after a trial."""
         l_od: SupernetScore = self.scores["l_od"]
-        return l_od.of(self.distilled(arch, self.trial))
-
-    def distilled(self, arch: Arch, steps: int) -> Generator:
-        """A net that has learnt from G_l for so many steps, begun from its supernet weights."""
-        phase = Remembering(self.job.setting, self.teacher, shrink(self.supernet, arch), self.taught)
-        schedule = SCHEDULES[self.job.recipe.optimiser.schedule]
-        for step in range(steps):
-            clock = Clock(self.job.recipe.seed, step)
-            phase.student.set_lr(schedule(step, steps))
-            phase.step(self.job.stream.batch(clock), clock)
-        net: Generator = recalibrate(phase.nets()["student"], self.job.calibration().split(16))
-        return net
+        return l_od.of(self.trials.distilled(arch, self.trial))
 
     @torch.no_grad()
     def answers(self, net: torch.nn.Module) -> Iterator[tuple[Tensor, Tensor]]:

@@ -104,8 +104,8 @@ def test_what_is_remembered_changes_nothing(half_run, tmp_path):
     study = study_of(half_run, tmp_path / "ranks.jsonl")
     first, second = study.archs("spread", 2)
     study.truth(first)
-    assert len(study.taught) == 2
-    phase = Distill(study.job.setting, study.teacher, shrink(study.supernet, second))
+    assert len(study.trials.taught) == 2
+    phase = Distill(study.job.setting, study.trials.teacher, shrink(study.supernet, second))
     for step in range(2):
         phase.student.set_lr(1 - step / 2)
         phase.step(study.job.stream.batch(Clock(0, step)), Clock(0, step))

@@ -442,6 +442,21 @@ def test_a_point_of_the_front_can_be_the_student(whole, ugc, tmp_path):
     assert told.code == 2 and "search.student" in told.last and "8x" in told.last
 
 
+def test_trials_choose_the_student(whole, ugc, tmp_path):
+    """Killed in their middle, they go on to the same choice."""
+    words = ("run", "--from", whole, "--out", tmp_path / "run", "--set", "search.trials=5", "--set", "search.trial=2")
+    assert ugc(*words, "--until", "search").code == 0
+    folder = tmp_path / "run/stages/search"
+    lines, choice = (folder / "trials.jsonl").read_text(), (folder / "choice.json").read_text()
+    tried = {row["arch"]: row["score"] for row in map(json.loads, lines.splitlines())}
+    assert json.loads(choice)["student"]["arch"] == min(tried, key=tried.get) and 2 <= len(tried) <= 8
+    for name in ("done.json", "choice.json", "pareto.json"):
+        (folder / name).unlink()
+    (folder / "trials.jsonl").write_text(lines[:len(lines) // 2])
+    assert ugc(*words, "--until", "search").code == 0
+    assert (folder / "trials.jsonl").read_text() == lines and (folder / "choice.json").read_text() == choice
+
+
 def test_teachers_and_loss_can_be_given_to_a_run_on_the_same_supernet(whole, ugc, tmp_path):
     """So that arms differ in one thing: the nets of stage 2 are named, and nobody is searched; another L_OD is said."""
     rows = of(whole / "stages/search/pareto.json")["rows"]

@@ -217,6 +217,12 @@ def test_a_search_is_its_nets(command, tmp_path):
     nets = 3 * (4 + 1 * (4 - 2)) + len(run.cost.space.ladder()) + 5
     assert f"about {nets:,} nets" in said
     assert seconds == pytest.approx(2 + nets * (2 + 2 / 8))  # looks at the reference, scores, draws
+    run = run_of(command, "--out", tmp_path / "run", "--set", "search.random=5", "--set", "search.trials=7", "--set",
+                 "search.trial=16")
+    show = Rehearsal(run)
+    show.watch = Stopwatch(CPU, Ticks(2.0))
+    longer, said = show.search()
+    assert longer == pytest.approx(seconds + 7 * 16 * 2 / 8) and "4 s a trial, about 7 trials" in said
 
 
 def test_a_search_computes_about_as_many_scores_as_are_counted(command, tiny_run, tmp_path):

@@ -11,6 +11,7 @@ from ugc.core.device import Device
 from ugc.core.errors import UserError
 from ugc.methods import selection
 from ugc.methods.selection import Scoreboard, SelectionConfig, SupernetScore, planned, select
+from ugc.methods.uniform import even
 from ugc.models.generator import shrink
 from ugc.nn.elastic import ElasticBatchNorm
 from ugc.search.budget import Budget
@@ -301,6 +302,26 @@ def test_a_student_by_hand(board_of, supernets):
     config = CONFIG.model_copy(update={"student": space.largest.text})
     with pytest.raises(UserError, match="above the budget 4x"):
         select(board, budget_of(supernets), config, Clock(5))
+
+
+def test_trials_have_the_last_word_on_the_student(board_of, supernets):
+    """The supernet's favourite and the even net are tried first; the rest is bred from what is best after its trial."""
+    budget, cost = budget_of(supernets), supernets["pix2pix-resnet"].cost
+    favourite = select(board_of("a")[0], budget, CONFIG, Clock(5))[0].student
+    config, asked = CONFIG.model_copy(update={"trials": 10}), []
+
+    def tried(archs):
+        asked.extend(arch for arch in archs if arch not in asked)
+        return [float(cost(arch).params) for arch in archs]  # the other way round
+
+    board, _ = board_of("b")
+    chosen, _ = select(board, budget, config, Clock(5), tried=tried)
+    assert asked[:2] == [favourite, even(cost, budget)] and 4 < len(asked) <= 10
+    assert chosen.student == min(asked, key=lambda arch: cost(arch).params) != favourite
+    assert all(budget.holds(cost(arch)) for arch in asked) and chosen.student.text in board.rows
+    again, _ = board_of("c")
+    assert select(again, budget, config, Clock(5), tried=tried)[0] == chosen
+    assert planned(config, 3) == planned(CONFIG, 3) + 10
 
 
 def test_a_budget_out_of_reach_is_said_before_anything_is_scored(board_of, supernets):

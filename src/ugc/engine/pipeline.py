@@ -22,7 +22,7 @@ from ugc.core.clock import Clock
 from ugc.core.device import prepare_cpu
 from ugc.core.errors import UserError, near
 from ugc.core.files import read_json, write_json
-from ugc.core.log import progress, say
+from ugc.core.log import Bar, progress, say
 from ugc.data.stream import test_data
 from ugc.engine import evaluate
 from ugc.engine.card import write_card
@@ -40,6 +40,7 @@ from ugc.export.saved import load_tensors, save_tensors
 from ugc.methods.method import Phase, Selection
 from ugc.methods.original import Gan
 from ugc.methods.selection import Scoreboard, SelectionConfig, SupernetScore, planned, select
+from ugc.methods.trial import TrialBoard, Trials
 from ugc.nn.shrink import recalibrate
 from ugc.search.budget import short
 from ugc.search.pareto import front
@@ -150,7 +151,8 @@ class Run(Job):
         folder, teachers = self.stage("search"), self.method.teachers
         with progress("search", planned(config, len(self.cost.space.ladder()), teachers)) as bar:
             board = Scoreboard(folder / "candidates.jsonl", self.cost, score, bar)
-            chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed), teachers)
+            tried = self.trials(score, bar) if config.trials else None
+            chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed), teachers, tried)
         if not processes.lead():
             return
         self.write_choice(chosen, notes, board.rows)
@@ -158,6 +160,12 @@ class Run(Job):
         write_json(folder / "pareto.json", {"rows": rows, "front": front(rows), "chosen": board.rows[chosen.student.text]})
         pareto_plot(folder / "pareto.json")
         write_json(folder / "done.json", {"scored": len(rows), "seconds": round(time.monotonic() - began, 1)})
+
+    def trials(self, score: SupernetScore, bar: Bar) -> TrialBoard:
+        """What becomes of nets of the supernet after a trial each."""
+        config, teacher = self.recipe.search, self.net("original" if self.method.imitates else "largest")
+        trials = Trials(self.setting, score.supernet, teacher, self.stream, self.recipe.seed, config.recalibrate)
+        return TrialBoard(self.stage("search") / "trials.jsonl", trials, score.of, config.trial, bar)
 
     def write_choice(self, chosen: Selection, notes: tuple[str, ...], rows: dict[str, Any]) -> None:
         """`choice.json`: the three architectures, their costs and scores, and what was clipped."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ugc.core import processes
+from ugc.core.clock import Clock
 from ugc.core.device import available_memory, prepare_cpu
 from ugc.core.errors import UserError, out_of_memory
 from ugc.core.log import read_log
@@ -33,6 +34,7 @@ from ugc.engine.plan import reckoned
 from ugc.engine.record import NETS
 from ugc.export.saved import load_net
 from ugc.methods.selection import CHUNK, SupernetScore, computed
+from ugc.methods.trial import Remembering
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.backbones import stand_ins
@@ -40,6 +42,7 @@ from ugc.search.region import spread
 
 LONG = 1.0  # seconds of a step, beside which sample grids do not count
 GIB = 2**30
+TRIED = 8  # steps of a trial that are timed
 
 
 def rehearse(run: Run, until: str | None = None) -> Iterator[str]:
@@ -171,7 +174,18 @@ class Rehearsal:
         total = sum(counts.values())
         left = max(0, total - len(read_log(run.stage("search") / "candidates.jsonl")))
         mean = (sum(count * kinds[role] for role, count in counts.items()) / processes.size() + total * drawing) / total
-        return begins + left * mean, f"{mean:.2g} s a net, about {left:,} nets"
+        said = f"{mean:.2g} s a net, about {left:,} nets"
+        if not config.trials:
+            return begins + left * mean, said
+        trials = max(0, config.trials - len(read_log(run.stage("search") / "trials.jsonl")))
+        trial = self.trial(reference or shrink(supernet, space.largest).eval(), shrink(supernet, chosen["student"]))
+        return begins + left * mean + trials * trial, f"{said}; {trial:.2g} s a trial, about {trials} trials"
+
+    def trial(self, teacher: Generator, student: Generator) -> float:
+        """Seconds of a trial, the teacher's pictures known as they are in all but the first."""
+        one, batch = Remembering(self.setting, teacher, student, {}), self.stream.batch(Clock(0))
+        one.step(batch, Clock(0))
+        return self.run.recipe.search.trial * self.watch(lambda: [one.step(batch, Clock(0)) for _ in range(TRIED)]) / TRIED
 
     def test(self) -> tuple[float | None, str]:
         """Answers of all nets that there will be, and their metrics."""

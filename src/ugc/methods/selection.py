@@ -28,7 +28,7 @@ from ugc.data.stream import Sources
 from ugc.losses.distillation import Look, OutputDistillation, summed
 from ugc.losses.reconstruction import l1
 from ugc.methods.method import Selection
-from ugc.methods.uniform import uniform_selection
+from ugc.methods.uniform import even, uniform_selection
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
@@ -48,6 +48,8 @@ class SelectionConfig(SearchConfig):
     score: `l_od` (default), or `l1` or `ssim`, to the pictures of the largest net (of the original that is imitated).
     student: an arch's text, such as a point of the front: taken as G* instead of a search for it. deep, wide: the same of
     the teachers, such as those of another run that this one is to be compared with.
+    trials: nets that are distilled for `trial` steps each before G* is chosen among them (`trial.py`); 0 takes the best by
+    the supernet's score.
     """
 
     validation: int = Field(default=256, ge=1)
@@ -57,6 +59,13 @@ class SelectionConfig(SearchConfig):
     student: str = ""
     deep: str = ""
     wide: str = ""
+    trials: int = Field(default=0, ge=0)
+    trial: int = Field(default=200, ge=1)
+
+    @property
+    def of_trials(self) -> SearchConfig:
+        """The evolution over nets that are tried: three generations, a quarter parents."""
+        return self.model_copy(update={"population": max(4, round(self.trials / 2.5)), "generations": 2, "parents": 0.25})
 
 
 class SupernetScore:
@@ -171,7 +180,7 @@ class Scoreboard:
 def planned(config: SelectionConfig, ladder: int, teachers: bool = True) -> int:
     """About how many scores `select` asks for."""
     each = config.population * (config.generations + 1)
-    return (3 if teachers else 1) * each + ladder + config.random
+    return (3 if teachers else 1) * each + ladder + config.random + config.trials
 
 
 def computed(config: SelectionConfig, ladder: int, teachers: bool = True) -> dict[str, int]:
@@ -203,12 +212,13 @@ def _met(region: Region, clock: Clock, role: str) -> Arch | None:
     return next((arch for _ in range(TRIES) if (arch := region.draw(rng)) is not None), None)
 
 
-def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Clock, teachers: bool = True
-           ) -> tuple[Selection, tuple[str, ...]]:
+def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Clock, teachers: bool = True,
+           tried: Callable[[Sequence[Arch]], Sequence[float]] | None = None) -> tuple[Selection, tuple[str, ...]]:
     """Search G*, then its teachers, then score the uniform ladder and random nets for the front. UGC Sec. 3.2.
 
     Args:
         teachers: False for a method that has none.
+        tried: scores of nets after a trial each; given where the config asks for trials.
 
     Returns:
         The selection, and sentences on what was clipped.
@@ -231,6 +241,10 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
     else:
         region = just_below(space, limited, budget.limit, clock.rng("window/student"))
         student = board.search("student", region, config, clock)
+        if tried and config.trials:
+            first = [arch for arch in (student, even(cost, budget)) if budget.holds(cost(arch))]
+            student = evolve(region, tried, config.of_trials, clock, "trials", first=first)
+            board.all("student", [student])
     found, notes = _teachers(board, student, config, clock) if teachers else ({}, ())
     board.all("ladder", space.ladder())
     rng = clock.rng("random nets of the front")

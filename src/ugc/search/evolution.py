@@ -39,7 +39,8 @@ class SearchConfig(Config):
 
 
 def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], config: SearchConfig, clock: Clock,
-           purpose: str, told: Callable[[int, Mapping[Arch, float]], None] = lambda generation, scores: None) -> Arch:
+           purpose: str, told: Callable[[int, Mapping[Arch, float]], None] = lambda generation, scores: None,
+           first: Sequence[Arch] = ()) -> Arch:
     """The best architecture of `region` found.
 
     Args:
@@ -49,6 +50,7 @@ def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], c
         clock: its seed makes all draws.
         purpose: keeps the draws of several searches apart.
         told: called after each generation with the scores of its population.
+        first: nets that the first generation begins with.
 
     Raises:
         UserError: no architecture of the region was met.
@@ -57,7 +59,8 @@ def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], c
     for generation in range(config.generations + 1):
         rng = clock.at(generation).rng(purpose)
         if generation == 0:
-            children = _distinct(partial(region.draw, rng), set(), config.population)
+            given = list(dict.fromkeys(first))
+            children = [*given, *_distinct(partial(region.draw, rng), set(given), config.population - len(given))]
         else:
             children = _children(region, population, config, rng)
         if not population and not children:
