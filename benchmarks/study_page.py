@@ -31,6 +31,7 @@ WORDS = {  # name without seed -> what it is
     "ugc-50": "**student, 50 %**", "ugc-25": "**student, 25 %**", "ugc-10": "**student, 10 %**", "ugc-5": "**student, 5 %**",
     "no-finetune-25": "w/o finetune-SSL", "finetune-A-25": "w/o finetune-SSL, equal work (control)",
     "no-nas-ssl-25": "w/o NAS-SSL", "no-ssl-25": "w/o ALL-SSL", "no-nas-25": "w/o NAS",
+    "untried-25": "student chosen by the supernet's score, without trials", "even-25": "an even student in its place",
     "alone-25": "student alone (control)", "all-25": "U: all 16,880 other characters, too",
 }
 PAIRS = (("ugc-25", "original-25"), ("ugc-25", "original-100"), ("ugc-10", "original-10"), ("ugc-10", "original-100"),
@@ -156,6 +157,8 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     found["differences"] = differences(arms, PAIRS)
     gain = rows(arms, ["ugc-25", *groups["gain"]]), differences(arms, [(name, "ugc-25") for name in groups["gain"]])
     found["gain"] = "\n\n".join(filter(None, gain))
+    found["help"] = "\n\n".join(filter(None, (rows(arms, ["ugc-25", *groups["help"]]), differences(
+        arms, [*((name, "ugc-25") for name in groups["help"]), ("even-25", "untried-25")]))))
     drawn = [(plain(name), arms[name][0].pictures) for name in named if 0 in arms.get(name, {})]
     characters(folder / "characters.png", drawn)
     found["pictures"] = f"![Twelve test characters by every net of seed 0]({folder.name}/characters.png)"

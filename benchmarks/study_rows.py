@@ -64,6 +64,7 @@ TABLE = """
     open    lite0-less-25      25      ugc-25         SAME  LITE0  distillation.style=0.025
     open    hed-25             25      ugc-25         SAME  distillation.backbone=hed_vgg  distillation.l1=0
     open    uniform-25         25      -              -original none  options.sample=uniform
+    help    untried-25         25      ugc-25         search.trials=0
     help    even-25            25      ugc-25         EVEN
     more    ugc-50             50      -              -original none
     more    ugc-5              5       -              -original none

@@ -189,7 +189,8 @@ def make_labels(root: Path, splits: Sequence[tuple[str, int]] = (("train", 6), (
 
 TINY = ("--base", 8, "--size", 32, "--steps", 3, "--budget", "8x", "--device", "cpu", "--precision", "fp32",
         *(word for setting in ("batch=2", "log_every=1", "grids=1", "distillation.backbone=none", "search.population=4",
-                               "search.generations=1", "search.random=2", "search.validation=4", "search.recalibrate=4")
+                               "search.generations=1", "search.random=2", "search.validation=4", "search.recalibrate=4",
+                               "search.trials=2", "search.trial=1")
           for word in ("--set", setting)))
 
 

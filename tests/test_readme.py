@@ -86,7 +86,8 @@ def test_the_table_of_sizes_is_what_show_says(ugc):
 
 
 SETTINGS = ("batch=2", "distillation.backbone=none", "search.population=4", "search.generations=1", "search.random=2",
-            "search.validation=4", "search.recalibrate=4", "generator.depths=[0,1]", "patch.ndf=8", "grids=1")
+            "search.validation=4", "search.recalibrate=4", "search.trials=2", "search.trial=1",
+            "generator.depths=[0,1]", "patch.ndf=8", "grids=1")
 CUT = ("--steps", 2, "--base", 8, "--budget", "8x", "--device", "cpu", "--precision", "fp32",
        *(word for setting in SETTINGS for word in ("--set", setting)))
 

@@ -92,7 +92,8 @@ def test_every_file_of_the_run_folder_is_there(finished):
     expected |= {f"stages/{stage}/done.json" for stage in STAGES}
     expected |= {f"stages/{stage}/{name}" for stage in TRAINED for name in ("log.jsonl", "grid-00000003.png")}
     expected |= {"stages/supernet/D.safetensors", "student/README.md"}
-    expected |= {f"stages/search/{name}" for name in ("candidates.jsonl", "choice.json", "pareto.json", "pareto.svg")}
+    expected |= {f"stages/search/{name}" for name in ("candidates.jsonl", "trials.jsonl", "choice.json", "pareto.json",
+                                                      "pareto.svg")}
     expected |= {f"stages/test/samples/{i:03d}-{kind}.png" for i in range(4)
                  for kind in ("source", "target", "original", "student")}
     expected.add("stages/test/scores.npz")

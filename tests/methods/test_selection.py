@@ -254,7 +254,7 @@ def test_a_half_written_line_is_scored_again(board_of, supernets, tmp_path, cut)
     assert path.read_text() == whole
 
 
-CONFIG = SelectionConfig(population=6, generations=2, random=3)
+CONFIG = SelectionConfig(population=6, generations=2, random=3, trials=0)
 
 
 def budget_of(supernets, text="4x"):

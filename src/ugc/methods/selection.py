@@ -59,7 +59,7 @@ class SelectionConfig(SearchConfig):
     student: str = ""
     deep: str = ""
     wide: str = ""
-    trials: int = Field(default=0, ge=0)
+    trials: int = Field(default=25, ge=0)
     trial: int = Field(default=200, ge=1)
 
     @property
@@ -187,6 +187,7 @@ def computed(config: SelectionConfig, ladder: int, teachers: bool = True) -> dic
     """About how many of these are computed, by role: those of a generation's survivors are known."""
     each = config.population + config.generations * max(config.population - config.survivors, 0)
     roles = {role: 1 if getattr(config, role) else each for role in ("student", *(("deep", "wide") if teachers else ()))}
+    roles["student"] += config.trials > 0 and not config.student  # the one that was chosen
     return {**roles, "ladder": ladder, "random": config.random}
 
 
