@@ -20,6 +20,7 @@ from ugc.core.images import Array, from_unit
 from ugc.data.dataset import open_dataset
 from ugc.data.stream import TestData, test_data
 from ugc.engine.answers import NetAnswers
+from ugc.engine.inherit import STAGES as TAKEN
 from ugc.engine.recipe import Recipe, read_recipe
 
 SHOWN = 12  # test characters, drawn at random once
@@ -59,7 +60,9 @@ def of(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def seconds(run: Path) -> dict[str, float]:
     """By stage, of those that this run did itself."""
-    stages = [stage for stage in read_json(run / "run.json")["stages"] if (run / "stages" / stage / "done.json").exists()]
+    about = read_json(run / "run.json")
+    own = [stage for stage in about["stages"] if not (about["from"] and stage in TAKEN)]
+    stages = [stage for stage in own if (run / "stages" / stage / "done.json").exists()]
     return {stage: read_json(run / "stages" / stage / "done.json").get("seconds") for stage in stages}
 
 
