@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -132,10 +132,10 @@ class Waits:
         self.asked: list[float] = []
         self.got: list[float] = []
 
-    def batch(self, clock: Clock) -> Batch:
+    def batch(self, clock: Clock, unlabelled: Literal["U", "A"] = "U") -> Batch:
         ready(self.device)  # what the last step left to do is no waiting for pictures
         self.asked.append(self.now())
-        batch: Batch = self.stream.batch(clock)
+        batch: Batch = self.stream.batch(clock, unlabelled)
         ready(self.device)
         self.got.append(self.now())
         return batch

@@ -30,7 +30,7 @@ class Slow:
     def __init__(self, time, *seconds):
         self.time, self.seconds = time, list(seconds)
 
-    def batch(self, clock):
+    def batch(self, clock, unlabelled):
         self.time.seconds += self.seconds[clock.step]
         return clock.step
 

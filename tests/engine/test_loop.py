@@ -33,6 +33,8 @@ def stream(batch_of):
 class Fixed:
     """A phase with losses of our choice: `values(step)` -> name -> number."""
 
+    unlabelled = "U"
+
     def __init__(self, setting, values):
         self.values, self.players = values, Gan(setting).players
         self.seen = []
