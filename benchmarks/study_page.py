@@ -32,6 +32,13 @@ WORDS = {  # name without seed -> what it is
     "no-finetune-25": "w/o finetune-SSL", "finetune-A-25": "w/o finetune-SSL, equal work (control)",
     "no-nas-ssl-25": "w/o NAS-SSL", "no-ssl-25": "w/o ALL-SSL", "no-nas-25": "w/o NAS",
     "untried-25": "student chosen by the supernet's score, without trials", "even-25": "an even student in its place",
+    "longer-25": "12,000 steps of stage 2 for 6,000", "less-l1-25": "L1 in L_OD at 30 for 100",
+    "more-l1-25": "L1 in L_OD at 300 for 100", "slow-25": "rate 2e-4 for 5e-4", "fast-25": "rate 1e-3 for 5e-4",
+    "large-batch-25": "batch 16 for 8",
+    "quality-25": "Eq. 8 the other way round", "unfiltered-25": "no Eq. 8", "deep-25": "the deep teacher alone",
+    "wide-25": "the wide teacher alone", "lite0-25": "L_OD on Lite0, no L1", "lite0-more-25": "the same, style x 10",
+    "lite0-less-25": "the same, style / 10", "hed-25": "L_OD on HED's VGG trunk, no L1", "uniform-25": "G_r drawn uniformly",
+    "ugc-25-64x": "**student, 25 %, 64x**", "ugc-10-64x": "**student, 10 %, 64x**",
     "alone-25": "student alone (control)", "all-25": "U: all 16,880 other characters, too",
 }
 PAIRS = (("ugc-25", "original-25"), ("ugc-25", "original-100"), ("ugc-10", "original-10"), ("ugc-10", "original-100"),
@@ -157,6 +164,9 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     found["differences"] = differences(arms, PAIRS)
     gain = rows(arms, ["ugc-25", *groups["gain"]]), differences(arms, [(name, "ugc-25") for name in groups["gain"]])
     found["gain"] = "\n\n".join(filter(None, gain))
+    for group in ("open", "more"):
+        found[group] = rows(arms, groups[group]) and "\n\n".join((
+            rows(arms, ["ugc-25", *groups[group]]), differences(arms, [(name, "ugc-25") for name in groups[group]])))
     found["help"] = "\n\n".join(filter(None, (rows(arms, ["ugc-25", *groups["help"]]), differences(
         arms, [*((name, "ugc-25") for name in groups["help"]), ("even-25", "untried-25")]))))
     drawn = [(plain(name), arms[name][0].pictures) for name in named if 0 in arms.get(name, {})]

@@ -66,6 +66,12 @@ TABLE = """
     open    uniform-25         25      -              -original none  options.sample=uniform
     help    untried-25         25      ugc-25         search.trials=0
     help    even-25            25      ugc-25         EVEN
+    help    longer-25          25      ugc-25         SAME  steps.distill=12000
+    help    less-l1-25         25      ugc-25         SAME  distillation.l1=30
+    help    more-l1-25         25      ugc-25         SAME  distillation.l1=300
+    help    slow-25            25      -              -original none  optimiser.lr=2e-4
+    help    fast-25            25      -              -original none  optimiser.lr=1e-3
+    help    large-batch-25     25      -              -original none  batch=16
     more    ugc-50             50      -              -original none
     more    ugc-5              5       -              -original none
     more    ugc-25-64x         25      ugc-25         -budget 64x

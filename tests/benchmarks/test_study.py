@@ -189,7 +189,7 @@ def test_the_page_says_what_the_results_say(tmp_path):
             kept(results, name, seed=seed, each={"psnr": np.float16(value) + shift, "l1": np.float16(value) + shift},
                  kd_efflite0=value + 0.001 * seed, macs_paper=400 if "original" in name else 10)
     page.parent.mkdir()
-    names = ("verdict", "pictures", "core", "differences", "paragraph", "lengths", "gain", "help", "runs")
+    names = ("verdict", "pictures", "core", "differences", "paragraph", "lengths", "gain", "more", "open", "help", "runs")
     page.write_text("words\n" + "".join(f"<!-- results: {n} -->\n<!-- end of results: {n} -->\n" for n in names))
     study_page.write_page(results, page, None)
     text = page.read_text()
