@@ -16,7 +16,8 @@ from measure import table
 from plots import put
 from study import RESULTS
 from study_pictures import characters, paragraph
-from study_rows import LENGTHS, TABLE
+from study_rows import LENGTHS
+from study_rows import rows as every_row
 from study_sums import Arm, difference, fewer, hours, mean, read
 
 from ugc.core.files import read_json, write_text
@@ -151,10 +152,10 @@ def runs(arms: Arms) -> str:
 def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     """Name of a place in the page -> Markdown."""
     arms = read(results)
-    named = [line.split()[1] for line in TABLE.strip().splitlines()[1:]]
     groups: dict[str, list[str]] = {}
-    for line in TABLE.strip().splitlines()[1:]:
-        groups.setdefault(line.split()[0], []).append(line.split()[1])
+    for row in every_row([0]):
+        groups.setdefault(row.group, []).append(row.name.removesuffix("-0"))
+    named = [name for group in groups.values() for name in group]
     found = {"lengths": lengths(results)}
     if not arms:
         return found

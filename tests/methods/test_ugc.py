@@ -251,6 +251,8 @@ def test_without_nas(method_of):
         assert len({v for k, v in arch.items() if not k.startswith("d.")}) == 1
         assert len({v for k, v in arch.items() if k.startswith("d.")}) == 1
     assert budget.holds(cost(chosen.student)) and chosen.student.depth == 0
+    wider = cost.space.uniform(min(v for k, v in chosen.student.items() if not k.startswith("d.")) + 1, 0)
+    assert not budget.holds(cost(wider))  # the dearest that fits
     assert chosen.deep.depth == cost.space.largest.depth and chosen.deep != chosen.wide
     assert chosen.wide.depth <= chosen.deep.depth
     phase = method.phase("distill", {"selection": chosen})  # fresh weights: nothing is inherited

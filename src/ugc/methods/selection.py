@@ -107,13 +107,15 @@ class SupernetScore:
     def look(self, pictures: Tensor) -> Look:
         return self.l_od.look(pictures)
 
+    @torch.no_grad()
     def __call__(self, arch: Arch) -> float:
-        return self.of(self.member(arch))
+        with self.device.autocast():  # one for all, so that weights are cast once
+            return self.of(self.member(arch))
 
     @torch.no_grad()
     def of(self, net: Generator) -> float:
         """The score of a static net."""
-        with self.device.autocast():  # one for all, so that weights are cast once
+        with self.device.autocast():
             return float(torch.cat([self.distances(i, self.run(net, chunk)) for i, chunk in enumerate(self.v)]).mean())
 
     def distances(self, i: int, pictures: Tensor) -> Tensor:
