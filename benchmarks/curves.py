@@ -21,7 +21,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ from ugc.methods.method import Phase
 from ugc.methods.ugc import Ugc, UgcConfig
 from ugc.methods.uniform import uniform_selection
 from ugc.recipes.table import parsed
-from ugc.training.schedules import SCHEDULES
 
 Curves = Mapping[str, Sequence[float]]  # loss -> its value at every step
 Row = dict[str, Any]  # a stage's run: family, stage, precision, seed, .., losses: Curves
@@ -62,13 +61,14 @@ DIGITS = 6  # that are kept of a loss
 # ---- training ----
 
 
-def trained(phase: Phase, stream: Stream, seed: int, steps: int, schedule: str) -> dict[str, list[float]]:
+def trained(phase: Phase, stream: Stream, seed: int, steps: int, rate: Callable[[int, int], float]
+            ) -> dict[str, list[float]]:
     """Every part of every loss at every step; the phase moves as in a run."""
     found: dict[str, list[float]] = {}
     for step in range(steps):
         clock = Clock(seed, step)
         for player in phase.players.values():
-            player.set_lr(SCHEDULES[schedule](step, steps))
+            player.set_lr(rate(step, steps))
         for name, value in agreed(phase.step(stream.batch(clock), clock), False, False)[0].items():
             found.setdefault(name, []).append(value)
     return found
@@ -106,7 +106,7 @@ class Family:
             for precision, phase in phases.items():
                 began = time.monotonic()
                 with arithmetic(precision):
-                    losses = trained(phase, self.job.stream, seed, self.steps, self.recipe.optimiser.schedule)
+                    losses = trained(phase, self.job.stream, seed, self.steps, self.recipe.optimiser.rate)
                 say(f"{self.recipe.family}, {words}, {precision}, seed {seed}: {time.monotonic() - began:.0f} s")
                 yield {"family": self.recipe.family, "stage": stage, "precision": precision, "seed": seed, "losses": losses}
             if stage == "supernet":

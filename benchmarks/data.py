@@ -156,7 +156,7 @@ def waited(recipe: Recipe, stage: str, steps: int, folder: Path) -> dict[str, fl
     phase = phase_of(stage, job.recipe, job.setting)
     stream = Waits(job.stream, job.setting.device.device)
     train(phase, stream, folder / stage, stage, steps=steps + SKIPPED + 1, seed=0,  # type: ignore[arg-type]
-          schedule="linear", log_every=recipe.log_every, grids=0, grid=lambda phase, path: {})
+          rate=recipe.optimiser.rate, log_every=recipe.log_every, grids=0, grid=lambda phase, path: {})
     return stream.figures()
 
 

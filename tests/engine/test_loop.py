@@ -13,6 +13,8 @@ from ugc.engine import loop
 from ugc.methods.method import Losses
 from ugc.methods.original import Gan
 from ugc.methods.ugc import Supernet
+from ugc.training.player import OptimiserConfig
+from ugc.training.schedules import lineage, linear
 
 LR = 2e-4
 
@@ -56,7 +58,7 @@ def train(stream, tmp_path):
 
     def run(phase, steps=5, folder=tmp_path, shown=None, **options):
         shown = [] if shown is None else shown
-        options = {"seed": 0, "schedule": "linear", "log_every": 1, "grids": 0,
+        options = {"seed": 0, "rate": linear, "log_every": 1, "grids": 0,
                    "grid": lambda phase, path: shown.append(path.name) or {"net": 1.0}, **options}
         return loop.train(phase, stream, Path(folder), "stage", steps=steps, **options)
 
@@ -95,7 +97,7 @@ def test_it_goes_on_from_the_last_checkpoint_with_half_the_rate(setting_of, trai
         return {"G/recon": float("nan") if steps.count(3) == 1 and step == 3 else 2.0}
 
     phase = Fixed(setting_of(), once)
-    (warning,) = train(phase, steps=5, schedule="lineage")["warnings"]
+    (warning,) = train(phase, steps=5, rate=lineage)["warnings"]
     assert steps == [0, 1, 2, 3, 3, 4] and "step 3: the loss G/recon is nan; it goes on from step 3" in warning
     rates = [seen["D"][0] for seen in phase.seen]
     assert rates == pytest.approx([LR, LR, LR, LR * 0.8, LR * 0.4, LR * 0.2])
@@ -270,11 +272,12 @@ def test_log_rows(setting_of, train, tmp_path):
     assert done["steps"] == 6 and done["seconds"] >= 0 and done["warnings"] == []
 
 
-@pytest.mark.parametrize("schedule, factors", [
-    ("linear", [1, 0.75, 0.5, 0.25]), ("lineage", [1, 1, 1, 0.5])])
-def test_the_schedule_reaches_every_player_before_its_step(setting_of, train, schedule, factors):
+@pytest.mark.parametrize("rate, factors", [
+    (linear, [1, 0.75, 0.5, 0.25]), (lineage, [1, 1, 1, 0.5]),
+    (OptimiserConfig(warmup=2).rate, [0.5, 0.75, 0.5, 0.25])])
+def test_the_rate_reaches_every_player_before_its_step(setting_of, train, rate, factors):
     phase = Fixed(setting_of(), lambda step: {"G/recon": 1.0})
-    train(phase, steps=4, schedule=schedule)
+    train(phase, steps=4, rate=rate)
     for seen, factor in zip(phase.seen, factors, strict=True):
         assert set(seen) == {"G", "D"}
         assert all(lr == pytest.approx(LR * factor) for rates in seen.values() for lr in rates)

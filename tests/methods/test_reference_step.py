@@ -243,7 +243,7 @@ def test_stage_1_is_equations_1_to_5(doubles, eyes, method_of, batch_of, case):
 @pytest.mark.parametrize("options, case", [
     ({}, "hinge"), ({"filter": "quality", "discriminators": "shared"}, "hinge"), ({"order": "paper", "decay": 0.5}, "hinge"),
     ({"every": 2, "filter": "off"}, "hinge"), ({}, "gaugan"), ({"discriminators": "shared"}, "pix2pixhd"),
-    ({"order": "paper"}, "gaugan")], ids=str)
+    ({"order": "paper"}, "gaugan"), ({"supervised": 3.0, "every": 2}, "hinge"), ({"supervised": 0.5}, "gaugan")], ids=str)
 def test_stage_2_is_equations_6_to_9(doubles, eyes, method_of, batch_of, monkeypatch, options, case):
     method = method_of("ugc", options, **CASES[case])
     supernet = method.setting.generator(method.setting.config, "supernet")
@@ -281,7 +281,7 @@ def test_stage_2_is_equations_6_to_9(doubles, eyes, method_of, batch_of, monkeyp
         of = {}
         if step % options.get("every", 1) == 0:
             fakes = {k: run(k, x) for k in judge}
-            for name in [n for n in nets if n.startswith("D")]:
+            for name in [n for n in nets if n.startswith("D") and n != "D_student"]:
                 D, own = nets[name], [k for k in judge if judge[k] is nets[name]]
                 judged = {k: discriminator(D, x, fakes[k].detach()) for k in own}
                 of[name] = L_D(case, discriminator(D, x, y), *judged.values())
@@ -307,6 +307,11 @@ def test_stage_2_is_equations_6_to_9(doubles, eyes, method_of, batch_of, monkeyp
             tossed_ever += tossed.tolist()
             loss = loss + L_OD(images[k][0], S_x).mean()  # Eq. (7)
             loss = loss + (coins[k] * L_OD(images[k][1], S_u)).mean()  # Eq. (9)
+        if w := options.get("supervised"):  # ours: Eq. (4) for the student, against its own D
+            D = nets["D_student"]
+            of["D_student"] = L_D(case, discriminator(D, x, y), discriminator(D, x, S_x.detach()))
+            D.step(of["D_student"])
+            loss = loss + w * L_sup(case, D, x, y, S_x)
         of["student"] = loss
         nets["student"].step(loss)
 

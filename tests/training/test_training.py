@@ -6,7 +6,7 @@ from torch import nn
 
 from ugc.core.device import Device
 from ugc.training.player import OptimiserConfig, Player
-from ugc.training.schedules import SCHEDULES
+from ugc.training.schedules import SCHEDULES, warmed
 
 FP32 = Device(torch.device("cpu"), "fp32")
 
@@ -142,3 +142,10 @@ def test_schedules(name, expected):
     assert [SCHEDULES[name](step, 100) for step in (0, 25, 50, 75, 100)] == pytest.approx(expected)
     factors = [SCHEDULES[name](step, 37) for step in range(37)]
     assert factors == sorted(factors, reverse=True) and min(factors) > 0
+
+
+def test_a_warm_up_rises_in_equal_steps_and_then_leaves_the_schedule_alone():
+    assert [warmed(step, 4) for step in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    plain, warm = OptimiserConfig(), OptimiserConfig(warmup=10)
+    assert warm.rate(0, 100) == pytest.approx(0.1) and warm.rate(4, 100) == pytest.approx(0.5 * 0.96)
+    assert all(warm.rate(step, 100) == plain.rate(step, 100) for step in range(9, 100))

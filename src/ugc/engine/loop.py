@@ -18,7 +18,6 @@ from ugc.data.stream import Stream
 from ugc.engine.checkpoint import Checkpoints
 from ugc.engine.stop import stoppable
 from ugc.methods.method import Losses, Phase
-from ugc.training.schedules import SCHEDULES
 
 SAVE_SECONDS = 120.0
 DEAD = 0.01  # D's hinge loss (halved): below it D tells everything apart
@@ -28,9 +27,10 @@ COLLAPSED_STEPS = 200  # before these a net has hardly learnt
 HALVINGS = 3  # of the learning rate, before a loss that is not finite ends the run
 
 
-def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int, seed: int, schedule: str,
-          log_every: int, grids: int, grid: Callable[[Phase, Path], dict[str, float]]) -> dict[str, Any]:
-    """Run a phase for `steps` steps, writing `log.jsonl`, `grid-*.png` and checkpoints.
+def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int, seed: int,
+          rate: Callable[[int, int], float], log_every: int, grids: int, grid: Callable[[Phase, Path], dict[str, float]]
+          ) -> dict[str, Any]:
+    """Run a phase for `steps` steps, writing `log.jsonl`, `grid-*.png` and checkpoints. rate: `OptimiserConfig.rate`.
 
     A loss or a weight that is not finite takes the phase back to its last checkpoint, with half the learning rate. Of
     several processes the first one writes; all see the same losses, so all go back, save and stop at the same step.
@@ -67,7 +67,7 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
         try:
             while step < steps:
                 clock = Clock(seed, step)
-                factor = SCHEDULES[schedule](step, steps) * 0.5**halvings
+                factor = rate(step, steps) * 0.5**halvings
                 for player in phase.players.values():
                     player.set_lr(factor)
                 losses, asked, late = agreed(phase.step(stream.batch(clock, phase.unlabelled), clock), stop.asked,

@@ -111,7 +111,7 @@ class Run(Job):
             write_json(self.folder / "run.json", {**read_json(self.folder / "run.json"), **about})
         folder = self.stage(name)
         done = train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
-              schedule=self.recipe.optimiser.schedule, log_every=self.recipe.log_every, grids=self.recipe.grids,
+              rate=self.recipe.optimiser.rate, log_every=self.recipe.log_every, grids=self.recipe.grids,
               grid=partial(sample_grid, stream=self.stream))
         if processes.lead():
             self.keep(phase, folder, done)

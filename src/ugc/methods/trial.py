@@ -28,7 +28,6 @@ from ugc.methods.method import Losses, Setting
 from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.shrink import recalibrate
-from ugc.training.schedules import SCHEDULES
 
 KEPT = 2 << 30  # bytes of pictures of G_l; beyond it they are made again for every net
 
@@ -66,7 +65,6 @@ class Trials:
     def __init__(self, setting: Setting, supernet: Generator, teacher: Generator, stream: Stream, seed: int,
                  calibration: int = 256) -> None:
         self.setting, self.supernet, self.teacher, self.stream, self.seed = setting, supernet, teacher, stream, seed
-        self.schedule = SCHEDULES[setting.optimiser.schedule]
         self.calibration = stream.calibration(calibration).split(16)
         self.taught: dict[int, Tensor] = {}
 
@@ -75,7 +73,7 @@ class Trials:
         phase = Remembering(self.setting, self.teacher, shrink(self.supernet, arch), self.taught)
         for step in range(steps):
             clock = Clock(self.seed, step)
-            phase.student.set_lr(self.schedule(step, steps))
+            phase.student.set_lr(self.setting.optimiser.rate(step, steps))
             phase.step(self.stream.batch(clock), clock)
         net = phase.nets()["student"]
         recalibrate(net, self.calibration)

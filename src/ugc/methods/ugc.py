@@ -22,8 +22,9 @@ from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.data.stream import Batch
 from ugc.losses.distillation import Look
+from ugc.methods.aids import Average, OwnLesson
 from ugc.methods.method import METHODS, Losses, Method, Phase, Selection, Setting
-from ugc.methods.objective import judge
+from ugc.methods.objective import Pairs, judge
 from ugc.methods.uniform import uniform_selection
 from ugc.models.discriminators import Discriminator, score
 from ugc.models.generator import Generator, shrink
@@ -43,7 +44,8 @@ class UgcConfig(Config):
     discriminators: one per teacher, or one for both. order: the student distils from the teachers' outputs `before` their
     update, or recomputed (`paper`). every: n of Algorithm 1. nas_ssl, finetune_ssl, nas: False gives the ablations of
     Tables 3 and 4. finetune_ssl: `A` is a control that the paper lacks, Eq. (9) on a batch of A's sources, so that its work
-    is done without unlabelled ones.
+    is done without unlabelled ones. Not the paper's (methods/aids.py): student: its weights are the supernet's, or fresh;
+    supervised: the weight of L_sup^A(G*) beside its distillation; average: decay of the mean of its weights.
     """
 
     sample: Literal["spread", "uniform"] = "spread"
@@ -56,6 +58,9 @@ class UgcConfig(Config):
     nas_ssl: bool = True
     finetune_ssl: bool | Literal["A"] = True
     nas: bool = True
+    student: Literal["inherited", "fresh"] = "inherited"
+    supervised: float = Field(default=0.0, ge=0)
+    average: float = Field(default=0.0, ge=0, lt=1)
 
     @property
     def taught_by(self) -> tuple[str, ...]:
@@ -147,12 +152,14 @@ class Distill(Phase):
                  discriminators: Mapping[str, Discriminator]) -> None:
         self.config, self.every = config, config.every
         self.unlabelled = "A" if config.finetune_ssl == "A" else "U"
-        self.student = setting.player(student)
+        self.student = setting.player(student, "generator" if config.supervised else "pupil")
         self.T = {k: setting.player(teachers[k], "generator") for k in config.taught_by}
         self.D = {name: setting.player(net, "discriminator") for name, net in discriminators.items()}
         self.players = {"student": self.student, **self.T, **self.D}
         self.D_EMA = {k: torch.tensor(float("nan"), device=setting.device.device) for k in self.T}
         self.objective, self.L_OD = setting.supervised(), setting.l_od()
+        self.mean = Average(student, config.average) if config.average else None
+        self.lesson = OwnLesson(config.supervised, self.objective, self.D["D_student"]) if config.supervised else None
 
     def judge(self, k: str) -> Player[Discriminator]:
         """The discriminator of teacher k."""
@@ -163,17 +170,24 @@ class Distill(Phase):
         x, y = batch.source, batch.target
         u = batch.unlabelled if self.config.finetune_ssl else batch.unlabelled[:0]
         losses, teach = Losses(), clock.step % self.config.every == 0
+        pairs = self.objective.pairs(x, y) if teach or self.config.supervised else None
 
         fakes = {k: T(x) for k, T in self.T.items()} if teach else {}
         if self.config.order == "before":
             said = self.said(x, u, fakes)
-        if teach:
-            self.teach(x, y, fakes, losses)
+        if teach and pairs:
+            self.teach(pairs, fakes, losses)
         if self.config.order == "paper":  # Eq. (7) with the teachers that have just learnt
             said = self.said(x, u, {})
         with torch.no_grad():
             lessons = {k: Lesson(self.L_OD.look(image), self.phi(k, scores, clock)) for k, (image, scores) in said.items()}
-        self.student.learn([self.distil(x, u, lessons, losses)])
+        looks = self.L_OD.look(torch.cat(pictures(self.student, x, u)))
+        loss = self.distil(looks, len(x), lessons, losses)
+        if self.lesson and pairs:
+            loss = loss + self.lesson(pairs, looks.image[:len(x)], losses)
+        self.student.learn([loss])
+        if self.mean:
+            self.mean.follow(self.student.net)
         return losses
 
     @torch.no_grad()
@@ -186,11 +200,11 @@ class Distill(Phase):
             found[k] = image, self.score(k, u, image[len(x):])
         return found
 
-    def teach(self, x: Tensor, y: Tensor, fakes: Mapping[str, Tensor], losses: Losses) -> None:
+    def teach(self, pairs: Pairs, fakes: Mapping[str, Tensor], losses: Losses) -> None:
         """L_sup^A(T^D) + L_sup^A(T^W): each D, then its teachers. UGC Eq. (4) and (6)."""
-        pairs = self.objective.pairs(x, y)
         for name, D in self.D.items():
-            own = [k for k in self.T if self.judge(k) is D]
+            if not (own := [k for k in self.T if self.judge(k) is D]):  # the student's
+                continue
             d_parts, judgements = self.objective.d_parts(D, pairs, *(fakes[k].detach() for k in own))
             D.learn([losses.add(name, d_parts)])
             for k, judged in zip(own, judgements):
@@ -220,32 +234,32 @@ class Distill(Phase):
         tossed = above if self.config.filter == "paper" else ~above
         return torch.where(tossed, coin, torch.ones_like(coin))
 
-    def distil(self, x: Tensor, u: Tensor, lessons: Mapping[str, Lesson], losses: Losses) -> Tensor:
-        """L_dist^A(G*) + L_dist^U(G*). UGC Eq. (7) and (9)."""
-        looks = self.L_OD.look(torch.cat(pictures(self.student, x, u)))
-        n, m = len(x), len(x) + len(u)
-        total = []
+    def distil(self, looks: Look, n: int, lessons: Mapping[str, Lesson], losses: Losses) -> Tensor:
+        """L_dist^A(G*) + L_dist^U(G*). UGC Eq. (7) and (9). looks: at G*(x), n of them, and at G*(u)."""
+        m, total = len(looks.image), []
         for k, lesson in lessons.items():
             parts = self.L_OD(lesson.looks.rows(0, n), looks.rows(0, n))  # Eq. (7)
             total.append(losses.add("student", {f"A.{k}.{p}": value for p, value in parts.items()}))
-            if len(u) and lesson.phi is not None:
+            if m > n and lesson.phi is not None:
                 parts = self.L_OD(lesson.looks.rows(n, m), looks.rows(n, m))  # Eq. (9)
                 total.append(losses.add("student", {f"U.{k}.{p}": lesson.phi * value for p, value in parts.items()}))
         return torch.stack(total).sum()
 
     def nets(self) -> dict[str, Generator]:
-        players = {"student": self.student, **{f"{k}_teacher": T for k, T in self.T.items()}}
-        return {name: p.net for name, p in players.items()}
+        student = self.mean.net if self.mean else self.student.net
+        return {"student": student, **{f"{k}_teacher": T.net for k, T in self.T.items()}}
 
     def about(self) -> dict[str, dict[str, Any]]:
         return {"objective": self.objective.about, "distillation": self.L_OD.about}
 
     def extra(self) -> dict[str, Tensor]:
-        return dict(self.D_EMA)
+        return {**self.D_EMA, **(self.mean.state() if self.mean else {})}
 
     def restore_extra(self, state: Mapping[str, Tensor]) -> None:
-        for k, value in state.items():
-            self.D_EMA[k].copy_(value)
+        for k, value in self.D_EMA.items():
+            value.copy_(state[k])
+        if self.mean:
+            self.mean.restore(state)
 
 
 @METHODS.register("ugc")
@@ -271,19 +285,21 @@ class Ugc(Method):
         if stage == "supernet":
             return Supernet(self.config, self.setting, inherited.get("original"))
         chosen: Selection = inherited["selection"]
-        archs = chosen.archs
-        if self.config.nas:
-            nets = {role: shrink(inherited["supernet"], arch) for role, arch in archs.items()}
-        else:
-            config = self.setting.config
-            nets = {role: self.setting.generator(config.model_copy(update={"arch": a.text}), f"distill/{role}")
-                    for role, a in archs.items()}
+        nets = {role: self.net(role, arch, inherited) for role, arch in chosen.archs.items()}
         names = ["D"] if self.config.discriminators == "shared" else [f"D_{k}" for k in self.config.taught_by]
+        if self.config.supervised:
+            names.append("D_student")
         judges = {name: self.setting.discriminator("distill/D") for name in names}
         if self.config.nas:
             for judge in judges.values():
                 judge.load_state_dict(inherited["D"])
         return Distill(self.config, self.setting, nets["student"], nets, judges)
+
+    def net(self, role: str, arch: Arch, inherited: Mapping[str, Any]) -> Generator:
+        """One of stage 2's nets as it begins: with the supernet's weights, or with fresh ones."""
+        if self.config.nas and not (role == "student" and self.config.student == "fresh"):
+            return shrink(inherited["supernet"], arch)
+        return self.setting.generator(self.setting.config.model_copy(update={"arch": arch.text}), f"distill/{role}")
 
     def select_by_rule(self, budget: Budget, cost: CostModel) -> Selection | None:
         """Table 4's "w/o NAS": the uniform net of the budget, and uniform teachers."""

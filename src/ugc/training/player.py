@@ -18,6 +18,7 @@ from ugc.core import processes
 from ugc.core.config import Config
 from ugc.core.device import Device
 from ugc.nn.spectral import spectral
+from ugc.training.schedules import SCHEDULES, warmed
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -32,6 +33,7 @@ TTUR = {"generator": 0.5, "discriminator": 2.0}  # times lr
 class OptimiserConfig(Config):
     """Adam, as pix2pix and all its descendants. schedule: `linear` (UGC) or `lineage` (constant, then linear).
 
+    warmup: over how many steps of a stage the rate first rises; none in the paper.
     ttur: two rates [Heusel 2017], as SPADE: discriminators learn at 2 lr, generators that play against one at lr / 2, both
     with betas (0, 0.9). Who sees no discriminator keeps lr and betas.
     """
@@ -39,7 +41,12 @@ class OptimiserConfig(Config):
     lr: float = Field(default=2e-4, gt=0)
     betas: tuple[Beta, Beta] = (0.5, 0.999)
     schedule: Literal["linear", "lineage"] = "linear"
+    warmup: int = Field(default=0, ge=0)
     ttur: bool = False
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step of a stage, in its own."""
+        return SCHEDULES[self.schedule](step, steps) * warmed(step, self.warmup)
 
     def of(self, role: Role) -> OptimiserConfig:
         """The settings of a player in that role."""

@@ -16,3 +16,8 @@ def lineage(step: int, steps: int) -> float:
 
 
 SCHEDULES: dict[str, Callable[[int, int], float]] = {"linear": linear, "lineage": lineage}
+
+
+def warmed(step: int, warmup: int) -> float:
+    """Rising linearly to 1 over the first `warmup` steps, the first of them included; 1 from then on."""
+    return min(1.0, (step + 1) / warmup) if warmup else 1.0
