@@ -23,7 +23,7 @@ from pathlib import Path
 
 from study_keep import keep, kept
 from study_length import Lengths
-from study_rows import CHOSEN_ON, NETS, NETS_OF, RECIPE, SHARES, STEPS, Row, rows
+from study_rows import CHOSEN_ON, LENGTH_OF, NETS, NETS_OF, RECIPE, SHARES, STEPS, Row, rows
 
 from ugc.core.files import read_json
 from ugc.core.log import say
@@ -51,7 +51,7 @@ class Study:
     def can_begin(self, row: Row) -> bool:
         """Whether its supernet, its length and its nets are known."""
         source = not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists()
-        length = not row.needs(STEPS) or self.lengths.chosen(row.labels) is not None
+        length = not row.needs(STEPS) or self.lengths.chosen(LENGTH_OF[row.labels]) is not None
         nets = not any(map(row.needs, NETS)) or kept(self.results, f"{NETS_OF}-{row.seed}")
         return source and length and nets
 
@@ -62,7 +62,7 @@ class Study:
             what += ["--labels", SHARES[row.labels]]
         known = {}
         if row.needs(STEPS):
-            known[STEPS] = str(self.lengths.chosen(row.labels))
+            known[STEPS] = str(self.lengths.chosen(LENGTH_OF[row.labels]))
         if any(map(row.needs, NETS)):
             archs = read_json(self.results / f"{NETS_OF}-{row.seed}.json")["archs"]
             known |= {word: archs[role] for word, role in NETS.items()}

@@ -35,7 +35,12 @@ WORDS = {  # name without seed -> what it is
     "untried-25": "student chosen by the supernet's score, without trials", "even-25": "an even student in its place",
     "longer-25": "12,000 steps of stage 2 for 6,000", "less-l1-25": "L1 in L_OD at 30 for 100",
     "more-l1-25": "L1 in L_OD at 300 for 100", "slow-25": "rate 2e-4 for 5e-4", "fast-25": "rate 1e-3 for 5e-4",
-    "large-batch-25": "batch 16 for 8",
+    "large-batch-25": "batch 16 for 8", "supervised-25": "L_sup^A for the student, too, weight 1",
+    "supervised-4-25": "the same, weight 4", "lite0-l1-25": "L_OD with Lite0 beside L1",
+    "average-25": "mean of the student's weights, decay 0.999", "fresh-25": "student from fresh weights",
+    "warm-25": "500 steps of warm-up", "supernet-25": "10,000 steps of stage 1 for 5,000", "batch-norm-25": "batch norm",
+    "unet-original-100": "UNet: original, 100 % of the labels", "unet-original-25": "UNet: original, 25 %",
+    "unet-25": "**UNet: student, 25 %, 15x**", "unet-25-22x": "**UNet: student, 25 %, 22x**",
     "quality-25": "Eq. 8 the other way round", "unfiltered-25": "no Eq. 8", "deep-25": "the deep teacher alone",
     "wide-25": "the wide teacher alone", "lite0-25": "L_OD on Lite0, no L1", "lite0-more-25": "the same, style x 10",
     "lite0-less-25": "the same, style / 10", "hed-25": "L_OD on HED's VGG trunk, no L1", "uniform-25": "G_r drawn uniformly",
@@ -44,6 +49,10 @@ WORDS = {  # name without seed -> what it is
 }
 PAIRS = (("ugc-25", "original-25"), ("ugc-25", "original-100"), ("ugc-10", "original-10"), ("ugc-10", "original-100"),
          ("original-25", "original-100"), ("original-10", "original-100"), ("ugc-10", "ugc-25"))
+MORE = (("ugc-25-64x", "ugc-25"), ("ugc-10-64x", "ugc-10"), ("ugc-50", "original-50"), ("ugc-50", "original-100"),
+        ("ugc-5", "original-5"), ("ugc-5", "original-100"), ("unet-25", "unet-original-25"),
+        ("unet-25", "unet-original-100"), ("unet-25-22x", "unet-25"), ("unet-25", "ugc-25"),
+        ("unet-original-100", "original-100"))
 Arms = Mapping[str, Arm]
 
 
@@ -165,9 +174,10 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     found["differences"] = differences(arms, PAIRS)
     gain = rows(arms, ["ugc-25", *groups["gain"]]), differences(arms, [(name, "ugc-25") for name in groups["gain"]])
     found["gain"] = "\n\n".join(filter(None, gain))
-    for group in ("open", "more"):
-        found[group] = rows(arms, groups[group]) and "\n\n".join((
-            rows(arms, ["ugc-25", *groups[group]]), differences(arms, [(name, "ugc-25") for name in groups[group]])))
+    found["open"] = rows(arms, groups["open"]) and "\n\n".join((
+        rows(arms, ["ugc-25", *groups["open"]]), differences(arms, [(name, "ugc-25") for name in groups["open"]])))
+    found["more"] = rows(arms, groups["more"]) and "\n\n".join((
+        rows(arms, ["ugc-25", *groups["more"]]), differences(arms, MORE)))
     found["help"] = "\n\n".join(filter(None, (rows(arms, ["ugc-25", *groups["help"]]), differences(
         arms, [*((name, "ugc-25") for name in groups["help"]), ("even-25", "untried-25")]))))
     drawn = [(plain(name), arms[name][0].pictures) for name in named if 0 in arms.get(name, {})]

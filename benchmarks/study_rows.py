@@ -13,7 +13,8 @@ RECIPE = "sans2serif-study"
 STEPS, NETS, NETS_OF = "STEPS", {"STUDENT": "student", "DEEP": "deep", "WIDE": "wide"}, "ugc-25"
 LENGTHS = (5_000, 10_000, 20_000, 40_000)  # of the originals, each with its own decay to zero
 SHARES = {"100": "1.0", "50": "0.5", "25": "0.25", "10": "0.10", "5": "0.05"}  # of the pool of 2,048
-CHOSEN_ON = ("10", "25", "100")  # labels for which a length is chosen
+LENGTH_OF = {"5": "10", "10": "10", "25": "25", "50": "100", "100": "100"}  # labels -> the labels whose length they take
+CHOSEN_ON = ("10", "25", "100")  # labels for which a length is chosen, with a ResNet; the UNet takes the same
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Row:
 # options: `a=b` is `--set a=b`, `-x y` is `--x y`; SAME names all nets of stage 2, so that nothing is searched
 SHORT = {"SAME": "search.student=STUDENT search.deep=DEEP search.wide=WIDE search.random=0",
          "LITE0": "distillation.backbone=lite0 distillation.l1=0",
+         "UNET": "-family pix2pix-unet -budget 15x",
          # methods/uniform.py:even at 40x, which has twice the parameters of the net that a search finds
          "EVEN": "search.deep=DEEP search.wide=WIDE search.random=0 search.student=stem=4,down1=4,down2=4,mid1=4,mid2=4,"
                  "mid3=4,up1=4,up2=2,d.down1=0,d.down2=0,d.up1=0,d.up2=0"}
@@ -72,10 +74,24 @@ TABLE = """
     help    slow-25            25      -              -original none  optimiser.lr=2e-4
     help    fast-25            25      -              -original none  optimiser.lr=1e-3
     help    large-batch-25     25      -              -original none  batch=16
-    more    ugc-50             50      -              -original none
-    more    ugc-5              5       -              -original none
+    help    supervised-25      25      ugc-25         SAME  options.supervised=1
+    help    supervised-4-25    25      ugc-25         SAME  options.supervised=4
+    help    lite0-l1-25        25      ugc-25         SAME  distillation.backbone=lite0
+    help    average-25         25      ugc-25         SAME  options.average=0.999
+    help    fresh-25           25      ugc-25         SAME  options.student=fresh
+    help    warm-25            25      -              -original none  optimiser.warmup=500
+    help    supernet-25        25      -              -original none  steps.supernet=10000
+    help    batch-norm-25      25      -              -original none  generator.norm=batch
     more    ugc-25-64x         25      ugc-25         -budget 64x
     more    ugc-10-64x         10      ugc-10         -budget 64x
+    more    original-50        50      -              -method original  steps.original=STEPS
+    more    original-5         5       -              -method original  steps.original=STEPS
+    more    ugc-50             50      -              -original none
+    more    ugc-5              5       -              -original none
+    more    unet-original-100  100     -              UNET  -method original  data.unlabelled=all  steps.original=STEPS
+    more    unet-original-25   25      -              UNET  -method original  steps.original=STEPS
+    more    unet-25            25      -              UNET  -original none
+    more    unet-25-22x        25      unet-25        -budget 22x
 """
 
 

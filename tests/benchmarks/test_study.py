@@ -65,8 +65,10 @@ def test_every_row_is_a_run_that_the_command_line_takes(tmp_path, monkeypatch):
             recipes[name] = recipe_of(it.command(row))
     for name, recipe in recipes.items():
         assert recipe.data.labels == float(SHARES[named[name].labels]) and recipe.seed == 0, name
-        assert recipe.budget == ("64x" if "64x" in name else "40x") and recipe.family == "pix2pix-resnet"
-    assert recipes["original-100-0"].steps.original == LENGTHS[0]
+        told = [budget for budget in ("64x", "22x") if budget in name]
+        assert recipe.budget == (told or ["15x" if "unet" in name else "40x"])[0], name
+        assert recipe.family == ("pix2pix-unet" if "unet" in name else "pix2pix-resnet"), name
+    assert all(recipes[f"original-{labels}-0"].steps.original == LENGTHS[0] for labels in ("100", "50", "5"))
     assert recipes["alone-25-0"].options["arch"] == small
 
     def differ(name):
@@ -80,6 +82,12 @@ def test_every_row_is_a_run_that_the_command_line_takes(tmp_path, monkeypatch):
     assert differ("unfiltered-25-0") == {"options.filter", *same} and differ("deep-25-0") == {"options.teachers", *same}
     assert differ("lite0-25-0") - same == {f"distillation.{key}" for key in ("backbone", "l1")}
     assert recipes["lite0-25-0"].search.deep == large
+    for name, key in (("average-25-0", "options.average"), ("fresh-25-0", "options.student"),
+                      ("supervised-4-25-0", "options.supervised"), ("lite0-l1-25-0", "distillation.backbone")):
+        assert differ(name) == {key, *same}
+    assert differ("warm-25-0") == {"optimiser.warmup"} and differ("batch-norm-25-0") - {"generator"} == {
+        "generator.norm"}
+    assert differ("unet-25-0") == {"family", "budget"}
     assert differ("all-25-0") == {"data.unlabelled"} and differ("ugc-10-0") == {"data.labels"}
 
 
