@@ -1,7 +1,7 @@
 """What a run of the study leaves for docs/results.md, small enough to be committed:
 
     NAME.json   its command's options, counts, seconds by stage, environment, architecture and metrics
-    NAME.npz    the metrics of each test image, float16, and its pictures of the twelve characters, uint8 [12, H, W]
+    NAME.npz    the metrics of each test image, float16, and its pictures of the twelve characters, uint8 [12, H, W, C]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ugc.engine.inherit import STAGES as TAKEN
 from ugc.engine.recipe import Recipe, read_recipe
 
 SHOWN = 12  # test characters, drawn at random once
-EACH = ("psnr", "ssim", "l1", "ink_iou", "ink_grey")
+EACH = ("psnr", "ssim", "l1", "ink_iou", "ink_grey", "palette_accuracy")  # of those that the data have
 
 
 def kept(results: Path, name: str) -> bool:
@@ -36,7 +36,7 @@ def keep(row: Row, run: Path, results: Path) -> None:
     role = "original" if (run / "original" / "config.json").exists() else "student"
     metrics = read_json(run / "metrics.json")
     scores = np.load(run / "stages" / "test" / "scores.npz")
-    arrays = {name: scores[f"{role}/{name}"].astype(np.float16) for name in EACH}
+    arrays = {name: scores[f"{role}/{name}"].astype(np.float16) for name in EACH if f"{role}/{name}" in scores}
     with atomic(results / f"{row.name}.npz") as file:
         np.savez_compressed(file, shown=pictures(run, role), **arrays)
     write_json(results / f"{row.name}.json", {
@@ -74,10 +74,10 @@ def about(run: Path) -> dict[str, Any]:
 
 
 def pictures(run: Path, role: str) -> Array:
-    """A net's pictures of the twelve characters, uint8 [12, H, W]."""
+    """A net's pictures of the twelve characters, uint8 [12, H, W, C]."""
     data = shown(Recipe.parse(read_recipe(run), str(run)))
     answers = [answer for answer, _ in NetAnswers(run / role).batches(data, torch.device("cpu"))]
-    return from_unit(torch.cat(answers))[..., 0]
+    return from_unit(torch.cat(answers))
 
 
 def shown(recipe: Recipe) -> TestData:

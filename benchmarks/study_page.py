@@ -16,16 +16,19 @@ from measure import table
 from plots import put
 from study import RESULTS
 from study_pictures import characters, paragraph
-from study_rows import LENGTHS
+from study_rows import LENGTHS, RECIPE
 from study_rows import rows as every_row
 from study_sums import Arm, difference, fewer, hours, mean, read
 
 from ugc.core.files import read_json, write_text
 from ugc.metrics.protocols import METRICS, worse
+from ugc.recipes.table import parsed
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 METRIC = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "ink_iou": ("ink IoU", 3), "l1": ("L1 of 2", 3),
           "ink_grey": ("grey", 2), "kd_efflite0": ("KD", 0), "fd_efflite0": ("FD", 0)}
+COLOUR = {**{key: METRIC[key] for key in ("psnr", "ssim", "l1")}, "palette_accuracy": ("palette", 3),
+          **{key: METRIC[key] for key in ("kd_efflite0", "fd_efflite0")}}  # of the showcase
 WORDS = {  # name without seed -> what it is
     "original-100": "original, 100 % of the labels", "original-50": "original, 50 %", "original-25": "original, 25 %",
     "original-10": "original, 10 %", "original-5": "original, 5 %",
@@ -45,6 +48,7 @@ WORDS = {  # name without seed -> what it is
     "wide-25": "the wide teacher alone", "lite0-25": "L_OD on Lite0, no L1", "lite0-more-25": "the same, style x 10",
     "lite0-less-25": "the same, style / 10", "hed-25": "L_OD on HED's VGG trunk, no L1", "uniform-25": "G_r drawn uniformly",
     "ugc-25-64x": "**student, 25 %, 64x**", "ugc-10-64x": "**student, 10 %, 64x**",
+    "emoji-100": "original, 100 %", "emoji-25": "original, 25 %", "emoji-ugc-25": "**student, 25 %**",
     "alone-25": "student alone (control)", "all-25": "U: all 16,880 other characters, too",
 }
 PAIRS = (("ugc-25", "original-25"), ("ugc-25", "original-100"), ("ugc-10", "original-10"), ("ugc-10", "original-100"),
@@ -60,26 +64,28 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
 
 
-def rows(arms: Arms, names: Iterable[str]) -> str:
+def rows(arms: Arms, names: Iterable[str], metrics: Mapping[str, tuple[str, int]] = METRIC) -> str:
     """Each arm's mean and its standard deviation over seeds."""
     lines = []
     for name in names:
         if not (arm := arms.get(name)):
             continue
         cells = {}
-        for metric, (head, digits) in METRIC.items():
+        for metric, (head, digits) in metrics.items():
             value, spread = mean(arm, metric)
             cells[head] = number(value, digits) + (f" ± {number(spread, digits)}" if spread is not None else "")
         lines.append({"": WORDS.get(name, name), "seeds": len(arm), **cells})
     return table(lines) if lines else ""
 
 
-def beside(arms: Arms) -> str:
-    """*copy* and *floor*, which are the same in every run."""
-    some = next(iter(next(iter(arms.values())).values()))
-    known = some.about["rows"]
+def beside(arms: Arms, names: Iterable[str], metrics: Mapping[str, tuple[str, int]] = METRIC) -> str:
+    """*copy* and *floor*, which are the same in every run of a data set."""
+    found = [result for name in names for result in arms.get(name, {}).values()]
+    if not found:
+        return ""
+    known = found[0].about["rows"]
     return table([{"": name, **{head: number(known[name][metric], digits) if metric in known[name] else ""
-                                for metric, (head, digits) in METRIC.items()}} for name in ("copy", "floor")])
+                                for metric, (head, digits) in metrics.items()}} for name in ("copy", "floor")])
 
 
 def differences(arms: Arms, pairs: Iterable[tuple[str, str]]) -> str:
@@ -164,13 +170,14 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     groups: dict[str, list[str]] = {}
     for row in every_row([0]):
         groups.setdefault(row.group, []).append(row.name.removesuffix("-0"))
+    show = groups.pop("show")
     named = [name for group in groups.values() for name in group]
     found = {"lengths": lengths(results)}
     if not arms:
         return found
     compared = [(a, b) for a, b in PAIRS if a in arms and b in arms]
     found["verdict"] = "\n\n".join(filter(None, (verdicts(arms, a, b) for a, b in compared if a.startswith("ugc-25"))))
-    found["core"] = f"{rows(arms, groups['core'])}\n\n{beside(arms)}"
+    found["core"] = f"{rows(arms, groups['core'])}\n\n{beside(arms, groups['core'])}"
     found["differences"] = differences(arms, PAIRS)
     gain = rows(arms, ["ugc-25", *groups["gain"]]), differences(arms, [(name, "ugc-25") for name in groups["gain"]])
     found["gain"] = "\n\n".join(filter(None, gain))
@@ -181,8 +188,12 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     found["help"] = "\n\n".join(filter(None, (rows(arms, ["ugc-25", *groups["help"]]), differences(
         arms, [*((name, "ugc-25") for name in groups["help"]), ("even-25", "untried-25")]))))
     drawn = [(plain(name), arms[name][0].pictures) for name in named if 0 in arms.get(name, {})]
-    characters(folder / "characters.png", drawn)
+    characters(folder / "characters.png", drawn, parsed(RECIPE))
     found["pictures"] = f"![Twelve test characters by every net of seed 0]({folder.name}/characters.png)"
+    if drawn := [(plain(name), arms[name][0].pictures) for name in show if 0 in arms.get(name, {})]:
+        characters(folder / "drawings.png", drawn, parsed(RECIPE).with_settings(["data.path=openmoji"]))
+        found["show"] = "\n\n".join((rows(arms, show, COLOUR), beside(arms, show, COLOUR),
+                                     f"![Twelve test drawings by every net of seed 0]({folder.name}/drawings.png)"))
     found["runs"] = runs(arms)
     if runs_at and (run := runs_at / "ugc-25-0").exists():
         known = paragraph(folder / "paragraph.png", run / "student", (run / "labels.txt").read_text().split())

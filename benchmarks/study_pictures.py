@@ -14,6 +14,7 @@ from ugc.core.files import atomic
 from ugc.core.images import Array, from_unit, to_unit
 from ugc.data.dataset import DataConfig, open_dataset
 from ugc.data.fonts import FontDataset, Glyph, glyph_name
+from ugc.engine.recipe import Recipe
 from ugc.export.saved import load_net
 from ugc.recipes.table import parsed
 
@@ -23,22 +24,22 @@ TEXT = ("天地玄黄 宇宙洪荒 日月盈昃 辰宿列张", "寒来暑往 秋
 
 
 def sheet(path: Path, rows: Sequence[tuple[str, Array]]) -> Path:
-    """Named rows of pictures, uint8 [n, H, W] each."""
-    count, height, width = rows[0][1].shape
-    page = Image.new("L", (MARGIN + count * (width + GAP), len(rows) * (height + GAP)), 255)
+    """Named rows of pictures, uint8 [n, H, W, 1 or 3] each."""
+    count, height, width, _ = rows[0][1].shape
+    page = Image.new("RGB", (MARGIN + count * (width + GAP), len(rows) * (height + GAP)), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=15)
     for at, (name, pictures) in enumerate(rows):
         top = at * (height + GAP)
-        draw.text((4, top + height // 2), name, fill=0, font=font, anchor="lm")
+        draw.text((4, top + height // 2), name, fill="black", font=font, anchor="lm")
         for i, picture in enumerate(pictures):
-            page.paste(Image.fromarray(picture), (MARGIN + i * (width + GAP), top + GAP // 2))
+            page.paste(Image.fromarray(picture.squeeze()), (MARGIN + i * (width + GAP), top + GAP // 2))
     return _saved(page, path)
 
 
-def characters(path: Path, rows: Sequence[tuple[str, Array]]) -> Path:
+def characters(path: Path, rows: Sequence[tuple[str, Array]], recipe: Recipe) -> Path:
     """The sheet of all rows below source and target."""
-    data = shown(parsed("sans2serif-study"))
-    return sheet(path, [("source (sans)", data.sources[..., 0]), ("target (serif)", data.targets[..., 0]), *rows])
+    data = shown(recipe)
+    return sheet(path, [("source", data.sources), ("target", data.targets), *rows])
 
 
 def paragraph(path: Path, net: Path, labelled: Sequence[str]) -> str:
@@ -73,5 +74,5 @@ def paragraph(path: Path, net: Path, labelled: Sequence[str]) -> str:
 
 def _saved(page: Image.Image, path: Path) -> Path:
     with atomic(path) as file:
-        page.quantize(32).save(file, "PNG", optimize=True)
+        page.quantize(32 if page.mode == "L" else 256).save(file, "PNG", optimize=True)
     return path

@@ -40,6 +40,7 @@ class Row:
 SHORT = {"SAME": "search.student=STUDENT search.deep=DEEP search.wide=WIDE search.random=0",
          "LITE0": "distillation.backbone=lite0 distillation.l1=0",
          "UNET": "-family pix2pix-unet -budget 15x",
+         "EMOJI": "data.path=openmoji distillation.backbone=lite0 distillation.l1=50",
          # methods/uniform.py:even at 40x, which has twice the parameters of the net that a search finds
          "EVEN": "search.deep=DEEP search.wide=WIDE search.random=0 search.student=stem=4,down1=4,down2=4,mid1=4,mid2=4,"
                  "mid3=4,up1=4,up2=2,d.down1=0,d.down2=0,d.up1=0,d.up2=0"}
@@ -92,6 +93,9 @@ TABLE = """
     more    unet-original-25   25      -              UNET  -method original  steps.original=STEPS
     more    unet-25            25      -              UNET  -original none
     more    unet-25-22x        25      unet-25        -budget 22x
+    show    emoji-100          100     -              EMOJI  -method original  data.unlabelled=all  steps.original=20000
+    show    emoji-25           25      -              EMOJI  -method original  steps.original=20000
+    show    emoji-ugc-25       25      -              EMOJI  -original none
 """
 
 

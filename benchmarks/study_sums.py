@@ -26,7 +26,7 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Result:
-    """One run. each: metric -> [N] of the test images. pictures: uint8 [12, H, W]."""
+    """One run. each: metric -> [N] of the test images. pictures: uint8 [12, H, W, C]."""
 
     about: Mapping[str, Any]
     each: Mapping[str, Array]
@@ -48,8 +48,9 @@ def read(results: Path) -> dict[str, Arm]:
         about = read_json(path)
         if "seed" in about:
             arrays = np.load(path.with_suffix(".npz"))
-            each = {name: arrays[name].astype(np.float64) for name in EACH}
-            arms.setdefault(about["name"].rpartition("-")[0], {})[about["seed"]] = Result(about, each, arrays["shown"])
+            each = {name: arrays[name].astype(np.float64) for name in EACH if name in arrays}
+            shown = arrays["shown"] if arrays["shown"].ndim == 4 else arrays["shown"][..., None]
+            arms.setdefault(about["name"].rpartition("-")[0], {})[about["seed"]] = Result(about, each, shown)
     return arms
 
 
