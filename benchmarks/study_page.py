@@ -41,6 +41,7 @@ WORDS = {  # name without seed -> what it is
     "large-batch-25": "batch 16 for 8", "supervised-25": "L_sup^A for the student, too, weight 1",
     "supervised-4-25": "the same, weight 4", "lite0-l1-25": "L_OD with Lite0 beside L1",
     "average-25": "mean of the student's weights, decay 0.999", "fresh-25": "student from fresh weights",
+    "augment-25": "DiffAugment on D's inputs",
     "warm-25": "500 steps of warm-up", "supernet-25": "10,000 steps of stage 1 for 5,000", "batch-norm-25": "batch norm",
     "unet-original-100": "UNet: original, 100 % of the labels", "unet-original-25": "UNet: original, 25 %",
     "unet-25": "**UNet: student, 25 %, 15x**", "unet-25-22x": "**UNet: student, 25 %, 22x**",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ugc.engine.recipe import Recipe
 from ugc.export.saved import load_net
 from ugc.recipes.table import parsed
 
-GAP, MARGIN = 6, 190  # pixels between pictures, and for a row's name
+GAP, MARGIN, LINE = 6, 230, 30  # pixels between pictures, and for a row's name; its characters a line
 # The beginning of the Thousand Character Classic (Zhou Xingsi, 6th century): no character comes twice.
 TEXT = ("天地玄黄 宇宙洪荒 日月盈昃 辰宿列张", "寒来暑往 秋收冬藏 闰余成岁 律吕调阳", "云腾致雨 露结为霜 金生丽水 玉出昆冈")
 
@@ -30,7 +31,7 @@ def sheet(path: Path, rows: Sequence[tuple[str, Array]]) -> Path:
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=15)
     for at, (name, pictures) in enumerate(rows):
         top = at * (height + GAP)
-        draw.text((4, top + height // 2), name, fill="black", font=font, anchor="lm")
+        draw.multiline_text((4, top + height // 2), fill(name, LINE), fill="black", font=font, anchor="lm")
         for i, picture in enumerate(pictures):
             page.paste(Image.fromarray(picture.squeeze()), (MARGIN + i * (width + GAP), top + GAP // 2))
     return _saved(page, path)

@@ -80,6 +80,7 @@ TABLE = """
     help    lite0-l1-25        25      ugc-25         SAME  distillation.backbone=lite0
     help    average-25         25      ugc-25         SAME  options.average=0.999
     help    fresh-25           25      ugc-25         SAME  options.student=fresh
+    help    augment-25         25      -              -original none  objective.augment=true
     help    warm-25            25      -              -original none  optimiser.warmup=500
     help    supernet-25        25      -              -original none  steps.supernet=10000
     help    batch-norm-25      25      -              -original none  generator.norm=batch

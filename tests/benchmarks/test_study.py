@@ -87,6 +87,7 @@ def test_every_row_is_a_run_that_the_command_line_takes(tmp_path, monkeypatch):
         assert differ(name) == {key, *same}
     assert differ("warm-25-0") == {"optimiser.warmup"} and differ("batch-norm-25-0") - {"generator"} == {
         "generator.norm"}
+    assert differ("augment-25-0") == {"objective.augment"}
     assert differ("unet-25-0") == {"family", "budget"}
     assert differ("all-25-0") == {"data.unlabelled"} and differ("ugc-10-0") == {"data.labels"}
 

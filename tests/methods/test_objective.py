@@ -63,7 +63,7 @@ def heir(method_of, eyes):
 
 
 def test_features_and_perception_are_nothing_where_the_picture_is_the_target(heir, batch_of):
-    pairs = heir.objective.pairs(batch_of(0).source, batch_of(0).target)
+    pairs = heir.objective.pairs(batch_of(0).source, batch_of(0).target, CLOCK)
     same, other = (heir.objective.g_parts(heir.D, pairs, fake) for fake in (pairs.y, -pairs.y))
     assert float(same["perceptual"].detach().abs().max()) == 0 and float(same["features"].detach().abs().max()) < 1e-4
     assert float(other["features"].detach().min()) > 0 and float(other["perceptual"].detach().min()) > 0
@@ -71,7 +71,7 @@ def test_features_and_perception_are_nothing_where_the_picture_is_the_target(hei
 
 def test_the_generators_loss_moves_the_generator_alone(heir, batch_of):
     """Not a weight, not a vector of spectral norm of D; and D's maps of the target carry no gradient at all."""
-    pairs = heir.objective.pairs(batch_of(0).source, batch_of(0).target.requires_grad_())
+    pairs = heir.objective.pairs(batch_of(0).source, batch_of(0).target.requires_grad_(), CLOCK)
     before = {k: v.clone() for k, v in heir.D.net.state_dict().items()}
     parts = heir.objective.g_parts(heir.D, pairs, heir.G(pairs.x))
     for part in ("features", "perceptual"):
@@ -94,8 +94,8 @@ def test_features_are_of_the_discriminator_that_has_just_learnt(heir, batch_of, 
     monkeypatch.setattr(heir.objective, "g_parts", watched)
     batch = batch_of(0)
     with torch.no_grad():
-        before = float(g_parts(heir.D, heir.objective.pairs(batch.source, batch.target), heir.G(batch.source))["features"]
-                       .mean())
+        pairs = heir.objective.pairs(batch.source, batch.target, CLOCK)
+        before = float(g_parts(heir.D, pairs, heir.G(batch.source))["features"].mean())
     losses = heir.step(batch, CLOCK)
     ((logged, again),) = found
     assert float(losses["G/features"]) == logged == again != before
@@ -134,3 +134,36 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="needs a backbone"):
         ObjectiveConfig(backbone="none").resolved({"lambda_perceptual": 10.0})
     assert ObjectiveConfig(backbone="vgg19").resolved().backbone == "none"  # no term, no backbone
+
+
+def test_an_augmented_discriminator_sees_real_and_fake_alike(method_of, batch_of):
+    """One t for y and G(x) of a step, another in the next; its source with it; off, pictures are seen as they are."""
+    batch = batch_of(0)
+    phase = method_of("original", objective={"augment": True}).phase("original", {})
+    seen, judge = [], phase.D.net.judge
+    phase.D.net.judge = lambda *pictures: seen.append(pictures) or judge(*pictures)
+    told = []
+    for step in (0, 0, 1):
+        pairs = phase.objective.pairs(batch.source, batch.target, CLOCK.at(step))
+        phase.objective.d_parts(phase.D, pairs, batch.target.clone())
+        phase.objective.g_parts(phase.D, pairs, batch.target.clone())
+        (source, real, fake), (again, answer) = seen[-2:]
+        assert torch.equal(real, fake) and torch.equal(answer, fake) and torch.equal(source, again)
+        assert not torch.equal(source, batch.source) and not torch.equal(real, batch.target)
+        told.append(real)
+    assert torch.equal(told[0], told[1]) and not torch.equal(told[0], told[2])
+    plain = method_of("original").phase("original", {}).objective
+    assert plain.pairs(batch.source, batch.target, CLOCK).twist is None and plain.twist(batch.source, CLOCK, "U") is None
+
+
+def test_augmentation_changes_what_discriminators_see_and_nothing_else(method_of, batch_of):
+    """The pixel loss is of pictures as they are; unlabelled ones are scored in a light of their own."""
+    batch, found = batch_of(0), {}
+    for augment in (False, True):
+        phase = method_of("original", objective={"augment": augment}).phase("original", {})
+        found[augment] = phase.step(batch, CLOCK)
+    assert float(found[True]["G/recon"]) == float(found[False]["G/recon"])
+    assert float(found[True]["D/gan"]) != float(found[False]["D/gan"])
+    objective = phase.objective
+    assert objective.twist(batch.source, CLOCK, "U").shift != objective.twist(batch.source, CLOCK, "A").shift
+    assert objective.twist(batch.source[:0], CLOCK, "U") is None

@@ -15,10 +15,13 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from ugc.core import processes
+from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.core.device import exact
 from ugc.core.errors import UserError, near
 from ugc.losses.adversarial import GAN_LOSSES, over_scales
+from ugc.losses.augment import Twist, draw
 from ugc.losses.matching import feature_matching
 from ugc.losses.perceptual import perceptual
 from ugc.losses.reconstruction import l1
@@ -34,7 +37,8 @@ class ObjectiveConfig(Config):
     """L_sup. What is None is the family's own (`Generator.objective`), else pix2pix's. A weight of 0 leaves its term out.
 
     gan: hinge (the lineage's code), vanilla (UGC Eq. 2) or lsgan. d_factor: times D's loss, real and fake added up.
-    scales: whether the adversarial losses of D's scales are added up or averaged.
+    scales: whether the adversarial losses of D's scales are added up or averaged. augment: D sees pictures that are shifted,
+    cut and in another light (losses/augment.py), so that it cannot learn few pairs by heart.
     backbone: of the perceptual term: auto (VGG-19 where its file is cached, else Lite0), vgg19, lite0 or none.
     """
 
@@ -45,6 +49,7 @@ class ObjectiveConfig(Config):
     lambda_perceptual: float | None = None
     d_factor: float | None = Field(default=None, gt=0)
     scales: Literal["sum", "mean"] | None = None
+    augment: bool = False
     backbone: str = "auto"
 
     @field_validator("backbone")
@@ -82,6 +87,7 @@ class Pairs(NamedTuple):
     x: Tensor  # [N, C, H, W] in [-1, 1], or as the sources are encoded
     y: Tensor  # [N, C, H, W] in [-1, 1]
     taps: list[Tensor]  # [N, c, h, w] each; empty where there is no perceptual term
+    twist: Twist | None = None  # how D sees them, and what is made of x
 
 
 class Supervised:
@@ -109,9 +115,17 @@ class Supervised:
         return {"text": f"L_sup: {w.gan}, {w.scales} over scales, D x {self.d_factor:g}: {terms}{seen}",
                 "backbone": w.backbone, "weights_sha256": backbone.weights_digest if backbone else None}
 
-    def pairs(self, x: Tensor, y: Tensor) -> Pairs:
+    def pairs(self, x: Tensor, y: Tensor, clock: Clock) -> Pairs:
         with torch.no_grad():
-            return Pairs(x, y, self.taps(y))
+            return Pairs(x, y, self.taps(y), self.twist(x, clock, "A"))
+
+    def twist(self, x: Tensor, clock: Clock, whose: Literal["A", "U"]) -> Twist | None:
+        """How D sees the pictures of the sources x [N, C, H, W] in this step; None: as they are."""
+        if not self.w.augment or not len(x):
+            return None
+        height, width = x.shape[2:]
+        n = processes.whole(len(x))
+        return draw(clock.torch(f"augment/{whose}"), n, (height, width)).rows(processes.share(n))
 
     def taps(self, images: Tensor) -> list[Tensor]:
         """What the backbone sees in images [N, C, H, W]."""
@@ -123,7 +137,7 @@ class Supervised:
 
         fakes: [N, C, H, W] in [-1, 1], without gradient.
         """
-        real, *judged = judge(D, pairs.x, pairs.y, *fakes)
+        real, *judged = judge(D, pairs.x, pairs.y, *fakes, twist=pairs.twist)
         losses = [self.d_factor * over_scales(map(self.gan.d, real.scores, fake.scores), self.scales) for fake in judged]
         return {f"gan{i or ''}": loss for i, loss in enumerate(losses)}, [fake.detached() for fake in judged]
 
@@ -133,12 +147,12 @@ class Supervised:
         if w.lambda_recon:
             parts["recon"] = w.lambda_recon * l1(fake, pairs.y).mean()
         if w.lambda_gan or w.lambda_features:
-            (judged,) = judge(D, pairs.x, fake)
+            (judged,) = judge(D, pairs.x, fake, twist=pairs.twist)
             if w.lambda_gan:
                 parts["gan"] = w.lambda_gan * over_scales(map(self.gan.g, judged.scores), self.scales)
             if w.lambda_features:
                 with torch.no_grad():
-                    (real,) = judge(D, pairs.x, pairs.y)
+                    (real,) = judge(D, pairs.x, pairs.y, twist=pairs.twist)
                 parts["features"] = w.lambda_features * feature_matching(judged.maps, real.maps)
         if self.backbone and w.lambda_perceptual:
             seen = perceptual(self.taps(fake), pairs.taps, self.backbone.perceptual)
@@ -146,8 +160,10 @@ class Supervised:
         return parts
 
 
-def judge(D: Player[Discriminator], x: Tensor, *images: Tensor) -> list[Judgement]:
+def judge(D: Player[Discriminator], x: Tensor, *images: Tensor, twist: Twist | None = None) -> list[Judgement]:
     """D's judgement of images of the sources x, in its player's precision."""
+    if twist:
+        x, *images = twist.source(x), *map(twist.image, images)  # type: ignore[assignment]  # a list for a tuple
     with D.device.autocast():
         return D.net.judge(*(D.device.laid_out(picture) for picture in (x, *images)))
 

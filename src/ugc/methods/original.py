@@ -31,7 +31,7 @@ class Gan(Phase):
 
     def step(self, batch: Batch, clock: Clock) -> Losses:
         """D learns to tell, then G what its family asks of it. UGC Eq. (4)."""
-        pairs, losses = self.objective.pairs(batch.source, batch.target), Losses()
+        pairs, losses = self.objective.pairs(batch.source, batch.target, clock), Losses()
         fake = self.G(pairs.x)
         d_parts, _ = self.objective.d_parts(self.D, pairs, fake.detach())
         self.D.learn([losses.add("D", d_parts)])

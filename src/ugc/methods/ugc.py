@@ -21,6 +21,7 @@ from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.config import Config
 from ugc.data.stream import Batch
+from ugc.losses.augment import Twist
 from ugc.losses.distillation import Look
 from ugc.methods.aids import Average, OwnLesson
 from ugc.methods.method import METHODS, Losses, Method, Phase, Selection, Setting
@@ -85,7 +86,7 @@ class Supernet(Phase):
         x, y = batch.source, batch.target
         u = batch.unlabelled if self.config.nas_ssl and len(batch.unlabelled) else x  # no U: distil on A's sources
         l, r, s = self.space.largest, self.draw(clock), self.space.smallest
-        pairs, losses = self.objective.pairs(x, y), Losses()
+        pairs, losses = self.objective.pairs(x, y, clock), Losses()
 
         fake = self.G(x, l)
         with torch.no_grad():  # what the smaller nets are taught
@@ -170,15 +171,15 @@ class Distill(Phase):
         x, y = batch.source, batch.target
         u = batch.unlabelled if self.config.finetune_ssl else batch.unlabelled[:0]
         losses, teach = Losses(), clock.step % self.config.every == 0
-        pairs = self.objective.pairs(x, y) if teach or self.config.supervised else None
+        pairs = self.objective.pairs(x, y, clock) if teach or self.config.supervised else None
 
         fakes = {k: T(x) for k, T in self.T.items()} if teach else {}
         if self.config.order == "before":
-            said = self.said(x, u, fakes)
+            said = self.said(x, u, fakes, clock)
         if teach and pairs:
             self.teach(pairs, fakes, losses)
         if self.config.order == "paper":  # Eq. (7) with the teachers that have just learnt
-            said = self.said(x, u, {})
+            said = self.said(x, u, {}, clock)
         with torch.no_grad():
             lessons = {k: Lesson(self.L_OD.look(image), self.phi(k, scores, clock)) for k, (image, scores) in said.items()}
         looks = self.L_OD.look(torch.cat(pictures(self.student, x, u)))
@@ -191,13 +192,13 @@ class Distill(Phase):
         return losses
 
     @torch.no_grad()
-    def said(self, x: Tensor, u: Tensor, fakes: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    def said(self, x: Tensor, u: Tensor, fakes: Mapping[str, Tensor], clock: Clock) -> dict[str, tuple[Tensor, Tensor]]:
         """By teacher: T(x) and T(u), one behind the other, and D[T(u)]. fakes: T(x) where it is known."""
-        found = {}
+        found, twist = {}, self.objective.twist(u, clock, "U")
         for k, T in self.T.items():
             images = [fakes[k].detach(), *pictures(T, u)] if k in fakes else pictures(T, x, u)
             image = torch.cat(images)
-            found[k] = image, self.score(k, u, image[len(x):])
+            found[k] = image, self.score(k, u, image[len(x):], twist)
         return found
 
     def teach(self, pairs: Pairs, fakes: Mapping[str, Tensor], losses: Losses) -> None:
@@ -215,11 +216,11 @@ class Distill(Phase):
             T.learn([losses.add(k, self.objective.g_parts(self.judge(k), pairs, fakes[k]))])
 
     @torch.no_grad()
-    def score(self, k: str, u: Tensor, image: Tensor) -> Tensor:
+    def score(self, k: str, u: Tensor, image: Tensor, twist: Twist | None = None) -> Tensor:
         """D[T(u)] of Eq. (8), [M]: D's score of each image, averaged over its patches, then over scales. Unfiltered: 0."""
         if self.config.filter == "off" or not len(u):
             return u.new_zeros(len(u))
-        return score(judge(self.judge(k), u, image)[0])
+        return score(judge(self.judge(k), u, image, twist=twist)[0])
 
     def phi(self, k: str, scores: Tensor, clock: Clock) -> Tensor:
         """The adaptive filter: 1, or one coin an image, by D[T(u)] against D_EMA. UGC Eq. (8).
