@@ -19,7 +19,7 @@ def test_resolved_spells_out_device_precision_options_and_budget():
     assert (found.device, found.precision, found.budget) == ("cpu", "fp32", "40x")
     assert found.options == {"sample": "spread", "filter": "quality", "decay": 0.99, "discriminators": "own",
                              "order": "before", "every": 1, "teachers": "both", "nas_ssl": True, "finetune_ssl": True,
-                             "nas": True}
+                             "nas": True, "student": "inherited", "supervised": 0.0, "average": 0.0}
     assert recipe(family="pix2pix-unet", device="cpu").resolved().budget == "15x"
     assert recipe(budget="macs=1.5G", device="cpu").resolved().budget == "macs=1.5G"
     assert recipe(method="original", device="cpu").resolved().options == {}
@@ -31,7 +31,7 @@ def test_resolved_spells_out_the_familys_discriminator_and_objective(monkeypatch
                                         "norm": "instance"}
     assert found.objective.model_dump() == {
         "gan": "hinge", "lambda_gan": 1.0, "lambda_recon": 100.0, "lambda_features": 0.0, "lambda_perceptual": 0.0,
-        "d_factor": 0.5, "scales": "mean", "backbone": "none"}
+        "d_factor": 0.5, "scales": "mean", "augment": False, "backbone": "none"}
     monkeypatch.setattr(Pix2pixResNet, "judge", {"scales": 2, "padding": 2})
     monkeypatch.setattr(Pix2pixResNet, "objective", {"gan": "lsgan", "scales": "sum", "lambda_recon": 0.0,
                                                      "lambda_features": 10.0, "lambda_perceptual": 10.0})
