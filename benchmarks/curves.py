@@ -18,7 +18,6 @@ command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,8 +32,8 @@ from step import FAMILIES, arithmetic
 from ugc.core.clock import Clock
 from ugc.core.device import choose, prepare_cpu
 from ugc.core.errors import UserError
-from ugc.core.files import append, digest, write_text
-from ugc.core.log import read_log, say
+from ugc.core.files import digest
+from ugc.core.log import add_rows, keep_rows, read_log, say
 from ugc.data.stream import Stream
 from ugc.engine.job import Job
 from ugc.engine.loop import agreed
@@ -132,7 +131,7 @@ def known(path: Path, about: Mapping[str, Row]) -> list[Row]:
             if row.get(key) != value:
                 raise UserError(f"{path} holds losses of another {key} ({row.get(key)}, now {value}); give another --out")
     if rows:
-        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+        keep_rows(path, rows)
     return rows
 
 
@@ -224,7 +223,7 @@ def main() -> None:
                 new = [{**row, **about[name], "commit": commit, "losses": {
                     part: [short(value) for value in values] for part, values in row["losses"].items()}}
                     for row in family.runs(seed, precisions_of(seed, options.seeds))]
-                append(path, "".join(json.dumps(row) + "\n" for row in new))
+                add_rows(path, new)
                 rows += new
     asked = [row for row in rows if row["family"] in recipes and row["seed"] in options.seeds
              and row["precision"] in precisions_of(row["seed"], options.seeds)]

@@ -23,7 +23,6 @@ another set it adds to what is there. A table and the same as JSON beside it com
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,9 +38,9 @@ from torch import Tensor
 from ugc.core.clock import Clock
 from ugc.core.device import prepare_cpu
 from ugc.core.errors import UserError
-from ugc.core.files import append, digest, write_text
+from ugc.core.files import digest
 from ugc.core.images import rounded
-from ugc.core.log import read_log, say
+from ugc.core.log import add_rows, keep_rows, read_log, say
 from ugc.data.stream import TestData, test_data
 from ugc.engine.pipeline import Run
 from ugc.engine.recipe import Recipe, read_recipe
@@ -80,7 +79,7 @@ class Study:
         if any({key: row.get(key) for key in self.about} != self.about for row in self.rows):
             raise UserError(f"{out} holds rows of another run or another number of steps; give another --out")
         if self.rows:
-            write_text(out, "".join(json.dumps(row) + "\n" for row in self.rows))  # without a half-written line
+            keep_rows(out, self.rows)
         device = self.job.setting.device.device
         self.tools = tools_at_hand(device) if tools is None else tools
         self.supernet = self.job.net("supernet")
@@ -134,7 +133,7 @@ class Study:
                    "scores": {name: cheap(arch) for name, cheap in self.scores.items()}, "truth": self.truth(arch)}
             self.rows.append({**row, "seconds": round(time.monotonic() - began, 1)})
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            append(self.out, json.dumps(self.rows[-1]) + "\n")
+            add_rows(self.out, self.rows[-1:])
             say(f"{number} of {len(asked)}, {kind}: {self.rows[-1]['seconds']:.0f} s, "
                 + ", ".join(f"{name} {value:.4g}" for name, value in row["truth"].items()))
 

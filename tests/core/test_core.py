@@ -18,7 +18,7 @@ from ugc.core.config import Config
 from ugc.core.device import choose, exact
 from ugc.core.errors import UserError, near, of_system, out_of_memory
 from ugc.core.images import from_unit, rounded, to_channels, to_unit
-from ugc.core.log import JsonLog, progress, read_log
+from ugc.core.log import JsonLog, add_rows, keep_rows, progress, read_log
 from ugc.core.registry import Registry
 
 # Config
@@ -259,6 +259,21 @@ def test_the_log_is_cut_where_a_run_goes_on(tmp_path):
     JsonLog(path, resume_step=3).write(3, {"G": 9.0})
     assert [(row["step"], row["G"]) for row in read_log(path)] == [(0, 0.0), (1, 0.333333), (2, 0.666667), (3, 9.0)]
     assert JsonLog(path).path == path and read_log(path) == [] and read_log(tmp_path / "none") == []
+
+
+def test_rows_are_kept_without_the_line_that_a_kill_left(tmp_path, monkeypatch):
+    path = tmp_path / "search" / "rows.jsonl"
+    keep_rows(path, [])
+    add_rows(path, [{"arch": "a"}, {"arch": "b", "score": float("inf")}])
+    with open(path, "a") as file:
+        file.write('{"arch": "c')
+    keep_rows(path, read_log(path))
+    add_rows(path, [{"arch": "d"}])
+    assert [row["arch"] for row in read_log(path)] == ["a", "b", "d"] and read_log(path)[1]["score"] == float("inf")
+    monkeypatch.setattr("ugc.core.log.lead", lambda: False)  # another process reads, and writes nothing
+    add_rows(path, [{"arch": "e"}])
+    keep_rows(path, [])
+    assert len(read_log(path)) == 3
 
 
 def test_progress_without_a_terminal_says_tenths(capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,17 +77,11 @@ class JsonLog:
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         self.path = path
-        if not lead():  # of many processes one writes
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            kept = [row for row in read_log(path) if row["step"] < resume_step]
-            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        if lead():
+            keep_rows(path, [row for row in read_log(path) if row["step"] < resume_step])
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        if lead():
-            row = {"step": step, **{k: _number(v) for k, v in values.items()}}
-            append(self.path, json.dumps(row, allow_nan=False) + "\n")
+        add_rows(self.path, [{"step": step, **{k: _number(v) for k, v in values.items()}}])
 
 
 def _number(value: float) -> float | None:
@@ -95,7 +89,7 @@ def _number(value: float) -> float | None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `log.jsonl`, up to the first line that is none: a kill left it half-written, or it is damaged."""
+    """The rows of a log, up to the first line that is none: a kill left it half-written, or it is damaged."""
     rows: list[dict[str, Any]] = []
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -107,3 +101,20 @@ def read_log(path: Path) -> list[dict[str, Any]]:
                 break
             rows.append(row)
     return rows
+
+
+def keep_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a log anew: what is kept of it, without the line that a kill left half-written. Of many processes one does."""
+    if lead():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, _lines(rows))
+
+
+def add_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows to a log. Of many processes one does."""
+    if lead():
+        append(path, _lines(rows))
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

@@ -9,7 +9,6 @@ its batch norm recalibrated.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +21,7 @@ from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import Device
 from ugc.core.errors import UserError
-from ugc.core.files import append, write_text
-from ugc.core.log import Bar, read_log
+from ugc.core.log import Bar, add_rows, keep_rows, read_log
 from ugc.data.stream import Sources
 from ugc.losses.distillation import Look, OutputDistillation, summed
 from ugc.losses.reconstruction import l1
@@ -137,9 +135,7 @@ class Scoreboard:
         self.role, self.generation = "", 0
         self.rows: dict[str, dict[str, Any]] = {r["arch"]: r for r in read_log(path) if {"arch", "score"} <= r.keys()}
         processes.wait()  # all have read it
-        if path.exists() and processes.lead():  # without the line that a kill left half-written
-            write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows.values()))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        keep_rows(path, self.rows.values())
 
     def __call__(self, archs: Sequence[Arch]) -> list[float]:
         new = [arch for arch in dict.fromkeys(archs) if arch.text not in self.rows]
@@ -157,8 +153,7 @@ class Scoreboard:
         row = {"arch": arch.text, "role": self.role, "generation": self.generation, "score": score,
                "params": cost.params, "macs": cost.macs, "macs_paper": cost.macs_paper}
         self.rows[arch.text] = row
-        if processes.lead():
-            append(self.path, json.dumps(row) + "\n")
+        add_rows(self.path, [row])
 
     def _told(self, count: int, note: str = "") -> None:
         if self.bar and count:

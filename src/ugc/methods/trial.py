@@ -10,7 +10,6 @@ All nets see the same batches, and what G_l makes of them is computed once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,8 +18,7 @@ from torch import Tensor
 
 from ugc.core import processes
 from ugc.core.clock import Clock
-from ugc.core.files import append, write_text
-from ugc.core.log import Bar, read_log
+from ugc.core.log import Bar, add_rows, keep_rows, read_log
 from ugc.data.stream import Batch, Stream
 from ugc.losses.distillation import Look
 from ugc.methods.from_teacher import Distill
@@ -95,19 +93,13 @@ class TrialBoard:
         rows = [row for row in read_log(path) if {"arch", "score"} <= row.keys()]
         self.known: dict[str, float] = {row["arch"]: row["score"] for row in rows}
         processes.wait()  # all have read it
-        if path.exists() and processes.lead():  # without the line that a kill left half-written
-            write_text(path, "".join(_line(arch, value) for arch, value in self.known.items()))
+        keep_rows(path, rows)
 
     def __call__(self, archs: Sequence[Arch]) -> list[float]:
         for arch in dict.fromkeys(archs):
             if arch.text not in self.known:
                 value = processes.gather(self.score(self.trials.distilled(arch, self.steps)))[0]
                 self.known[arch.text] = value
-                if processes.lead():
-                    append(self.path, _line(arch.text, value))
+                add_rows(self.path, [{"arch": arch.text, "score": value}])
             self.bar.advance(1, f"trial {self.known[arch.text]:.4g}")
         return [self.known[arch.text] for arch in archs]
-
-
-def _line(arch: str, score: float) -> str:
-    return json.dumps({"arch": arch, "score": score}) + "\n"
