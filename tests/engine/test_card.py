@@ -1,5 +1,6 @@
 """The model card: the hub reads its head, people its tables, and both are what the run's files say."""
 
+import json
 import re
 import shutil
 
@@ -81,6 +82,17 @@ def test_it_says_how_and_from_what(tiny_run, tiny_data):
     assert str(env["commit"]) in text
     for words in (str(tiny_run), str(tiny_run.parent), str(tiny_data), "/home/", "/tmp/", "None", "{"):
         assert words not in text.replace("[N, ", ""), words
+
+
+def test_it_tells_the_steps_that_were_taken(tiny_run, tmp_path):
+    """Without NAS the distillation takes both stages' steps, which the recipe does not say."""
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    done = read_json(run / "stages/distill/done.json")
+    (run / "stages/distill/done.json").write_text(json.dumps({**done, "steps": 6}))
+    assert "original 3 · supernet 3 · distill 6" in text_of(run)
+    (run / "stages/distill/done.json").unlink()
+    assert "original 3 · supernet 3 · distill 3" in text_of(run)
 
 
 def test_its_example_runs(tiny_run, tmp_path, monkeypatch):

@@ -186,8 +186,7 @@ def _made(record: Record, net: Row) -> Iterable[str]:
     elif budget:
         unit = f"ms in {budget['on']}" if budget.get("on") else budget.get("key")
         yield f"budget {_code(str(budget.get('text')))}: at most {si(budget.get('limit', 0))} {unit}"
-    steps = recipe.get("steps") or {}
-    taken = " · ".join(f"{stage} {steps[stage]:,}" for stage in record.stages if stage in steps)
+    taken = " · ".join(f"{stage} {steps:,}" for stage, steps in record.taken.items())
     if taken:
         yield f"steps: {taken}; batch {recipe.get('batch')}"
     for topic in ("objective", "distillation", "warm_start"):

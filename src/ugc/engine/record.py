@@ -69,6 +69,13 @@ class Record:
         rows = self.log(stage)
         return {"at": rows[-1]["step"] + 1 if rows else 0, "of": (self.recipe.get("steps") or {}).get(stage)}
 
+    @property
+    def taken(self) -> dict[str, int]:
+        """The steps of each training stage, as they were taken; of one that has not ended, as the recipe says."""
+        asked = self.recipe.get("steps") or {}
+        found = {stage: (self.done(stage) or {}).get("steps", asked.get(stage)) for stage in self.stages}
+        return {stage: steps for stage, steps in found.items() if isinstance(steps, int)}
+
     def log(self, stage: str) -> list[Row]:
         rows = _rows(self.folder / "stages" / stage / "log.jsonl")
         return [row for row in rows if isinstance(row.get("step"), int)]

@@ -91,7 +91,7 @@ def _is(words: list[str]) -> str:
 def _asked_and_done(record: Record) -> Html:
     recipe, run, env = record.recipe, record.run, record.env
     data = recipe.get("data") or {}
-    budget, counts, steps = run.get("budget") or {}, run.get("counts") or {}, recipe.get("steps") or {}
+    budget, counts = run.get("budget") or {}, run.get("counts") or {}
     channels = run.get("channels") or []
     form = " to ".join(map(str, channels)) + (" channels" if len(channels) == 2 else "")
     labels = data.get("labels")
@@ -99,7 +99,7 @@ def _asked_and_done(record: Record) -> Html:
     unit = f"ms in {budget['on']}" if budget.get("on") else budget.get("key", "")
     limit = f", at most {si(budget['limit'])} {unit}" if _is_number(budget.get("limit")) else ""
     loss, warm = _loss(record), run.get("warm_start") or {}
-    trained = [f"{name} {steps[name]:,}" for name in record.stages if _is_number(steps.get(name))]
+    trained = [f"{name} {steps:,}" for name, steps in record.taken.items()]
     dataset = str(run.get("dataset") or plain(data.get("path") or ""))
     asked = definitions([
         ("data", ", ".join(filter(None, (dataset, _size(data.get("size")), form, str(data.get("direction") or ""))))),
