@@ -1,6 +1,5 @@
 """The model card: the hub reads its head, people its tables, and both are what the run's files say."""
 
-import json
 import re
 import shutil
 
@@ -84,15 +83,11 @@ def test_it_says_how_and_from_what(tiny_run, tiny_data):
         assert words not in text.replace("[N, ", ""), words
 
 
-def test_it_tells_the_steps_that_were_taken(tiny_run, tmp_path):
+def test_it_tells_the_steps_that_were_taken(copied):
     """Without NAS the distillation takes both stages' steps, which the recipe does not say."""
-    run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
-    done = read_json(run / "stages/distill/done.json")
-    (run / "stages/distill/done.json").write_text(json.dumps({**done, "steps": 6}))
-    assert "original 3 · supernet 3 · distill 6" in text_of(run)
-    (run / "stages/distill/done.json").unlink()
-    assert "original 3 · supernet 3 · distill 3" in text_of(run)
+    write_json(copied / "stages/distill/done.json", {"steps": 6, "seconds": 1.0})
+    write_card(copied, "student")
+    assert "original 3 · supernet 3 · distill 6; batch" in text_of(copied)
 
 
 def test_its_example_runs(tiny_run, tmp_path, monkeypatch):
