@@ -40,13 +40,12 @@ class Study:
         self.rows = [row for row in rows(seeds) if not groups or row.group in groups]
 
     def ready(self) -> Iterator[Row]:
-        """The runs that can begin, in order: one length, the shortest, then the table's rows, then the other lengths."""
+        """The runs that can begin, in order: the lengths, for which originals wait, the shortest first; the table's rows."""
         tries = [row for labels in CHOSEN_ON if (row := self.lengths.next(labels))]
         tries = sorted(tries, key=lambda row: int(row.name.rpartition("-")[2]))
         wanted = any(row.needs(STEPS) and not kept(self.results, row.name) for row in self.rows)
-        yield from tries[:1] if wanted else ()
+        yield from tries if wanted else ()
         yield from (row for row in self.rows if not kept(self.results, row.name) and self.can_begin(row))
-        yield from tries[1:] if wanted else ()
 
     def can_begin(self, row: Row) -> bool:
         """Whether its supernet, its length and its nets are known."""

@@ -119,8 +119,8 @@ def test_what_may_begin_and_when(tmp_path):
     assert {"no-ssl-25-0", "alone-25-0"} <= set(names) and "no-nas-25-0" not in names
     both = Study(tmp_path / "runs", tmp_path / "none", ["core"], [0])
     both.lengths.list_of = lambda labels: tmp_path / "some.meta"
-    assert [row.name for row in both.ready()] == ["length-10-5000", "ugc-25-0", "ugc-10-0", "length-25-5000",
-                                                   "length-100-5000"]
+    assert [row.name for row in both.ready()] == ["length-10-5000", "length-25-5000", "length-100-5000",
+                                                   "ugc-25-0", "ugc-10-0"]
     assert not [row for row in both.ready() if row.name.startswith("original")]
 
 
