@@ -39,7 +39,8 @@ def agree(ours, plain, **tolerance):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(1, 5, 6, 7), (3, 5, 6, 7), (2, 1, 4, 4), (2, 2, 260, 256), (2, 4, 1, 1)])
+@pytest.mark.parametrize("shape", [(1, 5, 6, 7), (3, 5, 6, 7), (2, 1, 4, 4), (2, 2, 260, 256), (2, 4, 1, 1),
+                                   (3, 16, 6, 7), (2, 20, 5, 4), (2, 17, 1, 1)])
 def test_instance_norm(shape, layout, monkeypatch):
     x = random(*shape, layout=layout) * 3 + 2
     ours = with_gradients(lambda x: quick.instance_norm(x, 1e-5), x)
@@ -47,6 +48,19 @@ def test_instance_norm(shape, layout, monkeypatch):
     stock(monkeypatch)
     agree(ours, with_gradients(lambda x: quick.instance_norm(x, 1e-5), x), rtol=0, atol=1e-10)
     assert shape[2:] != (1, 1) or not ours[0].any()  # of one pixel it is 0
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 16, 16), (3, 16, 16, 16), (2, 32, 48, 48), (1, 16, 8, 8)])
+def test_instance_norm_of_halves(shape, monkeypatch):
+    """Whichever way is taken: no farther from the truth than torch's own, in its layout."""
+    x = random(*shape, dtype=torch.bfloat16, layout="nhwc") * 3 + 2
+    ours = with_gradients(lambda x: quick.instance_norm(x, 1e-5), x)
+    assert in_channels_last(ours[0]) and ours[0].dtype == ours[1].dtype == torch.bfloat16
+    stock(monkeypatch)
+    plain, truth = (with_gradients(lambda x: quick.instance_norm(x, 1e-5), z) for z in (x, x.double()))
+    for a, b, t in zip(ours, plain, truth):
+        off, plain_off = ((y.double() - t).norm() / t.norm() for y in (a, b))
+        assert off < 1.2 * plain_off + 1e-3 and off < 0.01
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,6 +1,7 @@
 """Layers that a CPU's kernels are slow at, computed in another order. Equal but for rounding; with gradient.
 
-    instance norm   one group norm with a group a channel; in channels_last one batch norm an image
+    instance norm   one group norm with a group a channel; in channels_last one batch norm an image, or one of all images,
+                    the batch among the channels: [H, W, N C] for [N, H, W, C]
     by rows         y[o, i, j] = sum_a z[(a, o), i + a, j],   z = x * (row a of the k x k filter), a 1 x k convolution
     by a product    y = W unfold(x), transposed y = fold(W^T x);   W: [o, C k k], unfold: what each filter covers
 
@@ -27,7 +28,8 @@ FEW = 3  # channels out
 LARGE = 5  # the least kernel for which rows pay
 PIXELS = 64  # the most, of all images, for which a product pays
 HEAVY = 1 << 18  # weights from which on it does
-MANY = 1 << 17  # numbers an image from which on another layout of it costs more than a call an image
+MANY = 1 << 17  # numbers an image from which on another layout of it costs more than a call an image; in bf16 half of it
+SOME = 16  # channels from which on the batch goes among them
 
 
 def here(x: Tensor) -> bool:
@@ -41,10 +43,20 @@ def instance_norm(x: Tensor, eps: float) -> Tensor:
         return torch.instance_norm(x, None, None, None, None, True, 0.1, eps, torch.backends.cudnn.enabled)
     if not in_channels_last(x):
         return torch.group_norm(x, x.shape[1], None, None, eps)
-    if len(x) > 1 and x[0].numel() < MANY:
-        return to_channels_last(torch.group_norm(x.contiguous(), x.shape[1], None, None, eps))
-    each = [torch.batch_norm(image, None, None, None, None, True, 0.1, eps, False) for image in x.split(1)]
-    return each[0] if len(each) == 1 else torch.cat(each)
+    if len(x) == 1 or x[0].numel() >= (MANY // 2 if x.dtype == torch.bfloat16 else MANY):
+        each = [_of_its_image(image, eps) for image in x.split(1)]
+        return each[0] if len(each) == 1 else torch.cat(each)
+    n, c, height, width = x.shape
+    if x.dtype != torch.float32 and c >= SOME:  # there a batch norm is the less exact of both
+        together = x.permute(2, 3, 0, 1).reshape(1, height, width, n * c).permute(0, 3, 1, 2)
+        apart = _of_its_image(together, eps).permute(0, 2, 3, 1).reshape(height, width, n, c)
+        return to_channels_last(apart.permute(2, 3, 0, 1))
+    return to_channels_last(torch.group_norm(x.contiguous(), c, None, None, eps))
+
+
+def _of_its_image(x: Tensor, eps: float) -> Tensor:
+    """The batch norm of x [1, C, H, W]."""
+    return torch.batch_norm(x, None, None, None, None, True, 0.1, eps, False)
 
 
 def reflected(x: Tensor, p: int) -> Tensor:
