@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from sizes import least_size
-from ugc.engine.plan import _seen, kept_bytes
+from ugc.engine.job import Job
+from ugc.engine.plan import _seen, kept_bytes, reckoned
+from ugc.engine.recipe import Recipe
 from ugc.models.discriminators import Discriminator, PatchConfig
 from ugc.models.generator import FAMILIES
 
@@ -39,3 +41,14 @@ def test_a_backbone_keeps_maps_of_the_pictures():
     small, large = (torch.zeros(1, 3, side, side, device="meta") for side in (32, 64))
     assert _seen("vgg19", large) == pytest.approx(4 * _seen("vgg19", small), rel=0.01)
     assert 0 == _seen("none", small) < _seen("lite0", small) < _seen("vgg19", small)
+
+
+def test_a_teacher_that_does_not_learn_needs_no_memory(tiny_data, tmp_path):
+    """Stage 2's reckoning is of the teachers that it trains."""
+    recipe = Recipe.parse({"data": {"path": str(tiny_data), "size": 32}, "base": 16, "device": "cpu", "budget": "8x"},
+                          "test")
+    found = {}
+    for teachers in ("both", "deep", "wide"):
+        run = Job(recipe.with_settings([f"options.teachers={teachers}"]).resolved(), tmp_path / teachers)
+        found[teachers] = reckoned(run, "distill")
+    assert max(found["deep"], found["wide"]) < found["both"] < found["deep"] + found["wide"]

@@ -79,9 +79,10 @@ def reckoned(run: Job, stage: str) -> float:
         first = stage == "original"
         weights, kept = generator(s.family.original(s.config)) if first else member(space.largest)
         return PROCESS + weights + learns + BESIDE * (kept + max(judged, 0.0 if first else look))
-    weights, kept = member(run.expected.student)
+    archs = run.expected.archs
+    weights, kept = member(archs["student"])
     pupil = 2 * (kept + look)  # on A's sources and on U's
-    teachers = [member(arch) for role, arch in run.expected.archs.items() if role != "student"]
+    teachers = [member(archs[role]) for role in run.method.taught_by]
     learnt = sum(own + learns for own, _ in teachers)
     return PROCESS + weights + learnt + BESIDE * max(sum(more for _, more in teachers) + judged, pupil)
 

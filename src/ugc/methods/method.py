@@ -194,6 +194,11 @@ class Method(ABC):
     def __init__(self, config: Any, setting: Setting) -> None:
         self.config, self.setting = config, setting
 
+    @property
+    def taught_by(self) -> tuple[str, ...]:
+        """The roles of the teachers that learn beside the student in the last stage."""
+        return ()
+
     @classmethod
     @abstractmethod
     def stages(cls, config: Any) -> tuple[str, ...]:

@@ -270,6 +270,11 @@ class Ugc(Method):
     Config = UgcConfig
     name = "ugc"
 
+    @property
+    def taught_by(self) -> tuple[str, ...]:
+        taught_by: tuple[str, ...] = self.config.taught_by
+        return taught_by
+
     @classmethod
     def stages(cls, config: UgcConfig) -> tuple[str, ...]:
         return ("supernet", "search", "distill") if config.nas else ("distill",)
