@@ -151,6 +151,24 @@ def lengths(results: Path) -> str:
     return table(lines) if lines else ""
 
 
+def latency(results: Path) -> str:
+    """What benchmarks/latency.py found of the original and the student of seed 0."""
+    lines, machine = [], {}
+    for path in sorted(results.parent.glob("study-latency-*-[0-9].json")):
+        found = read_json(path)
+        machine, rows = found["machine"], {row["net"]: row for row in found["rows"]}
+        ours, theirs = rows["student"], rows["original"]
+        lines.append({"runtime": ours["runtime"], "threads": ours["threads"],
+                      "times faster": number(ours["x faster than original"], 1),
+                      "ms, student": number(ours["ms"], 2), "ms, original": number(theirs["ms"], 2)})
+    if not lines:
+        return ""
+    said = f"{machine['device'].rpartition(' (')[0]} ({machine['device'].rpartition(' (')[2].partition(',')[0]})"
+    fewer_macs = number(ours["x fewer macs"], 1)
+    return (f"{table(lines)}\n\n64x64, one picture at a time, fp32; {fewer_macs} times fewer multiply-adds; {said}, torch "
+            f"{machine['torch']}, commit {machine['commit']}, {machine['date']}.")
+
+
 def runs(arms: Arms) -> str:
     """What was run, on what, for how long."""
     lines = []
@@ -174,6 +192,8 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     show = groups.pop("show")
     named = [name for group in groups.values() for name in group]
     found = {"lengths": lengths(results)}
+    if timed := latency(results):
+        found["latency"] = timed
     if not arms:
         return found
     compared = [(a, b) for a, b in PAIRS if a in arms and b in arms]
