@@ -6,12 +6,15 @@ alone have other caches, other layouts and no neighbour to be fused with. Layers
 the block) and one grid share one law of the widths w before and v behind, fitted to all of their times:
 
     t(w, v) = a + b w + c v + d w v + e W + f V + g W V        W, V: widths rounded up to 16, the lanes of a register
-    latency(arch) = overhead + share x sum of t + each x n                   n: how many layers it has
+    straight(arch) = overhead + share x sum of t + each x n                  n: how many layers it has
+    latency(arch) = scale x straight(arch) ^ power
 
 By least squares of relative errors, with no coefficient of t below 0: more channels are never predicted to be faster, which
-is what a search that steps towards a cost counts on. The three of the second line are fitted to the same members timed as a
-whole. each may be below 0: looking at a layer takes time itself, 1.4 us a node in onnxruntime's profile, nearly half of what
-it shows of a tiny net. It is never so far below that layers which a depth switches on would take less than nothing.
+is what a search that steps towards a cost counts on. The three of the third line are fitted to the same members timed as a
+whole, then the two of the fourth, by medians of the slopes and heights of their logarithms (Theil-Sen), which a member that
+was disturbed does not move: looking at layers takes the more of a net's time the smaller it is. each may be below 0: looking
+at a layer takes time itself, 1.4 us a node in onnxruntime's profile, nearly half of what it shows of a tiny net. It is never
+so far below that layers which a depth switches on would take less than nothing.
 """
 
 from __future__ import annotations
@@ -99,13 +102,16 @@ class LatencyModel:
         self.overhead, self.share = float(fitted[0]), float(fitted[1])
         self.each = float(fitted[2]) - self.share * least
         layers = np.array([1000 * sum(layer.seconds for layer in member.layers) for member in members])
-        errors = np.abs((self.overhead + self.share * sums + self.each * counts) / whole - 1)
+        straight = self.overhead + self.share * sums + self.each * counts
+        self.power, self.scale = _bent(straight, whole)
+        errors = np.abs(self.scale * straight**self.power / whole - 1)
         self.far = np.maximum(errors, np.abs(sums / layers - 1))  # of each member, as a whole or by its layers
         self.off = float(np.median(errors)), float(errors.max())  # median and worst relative error on `members` themselves
 
     def __call__(self, arch: Arch) -> float:
         total, count = self.layers_ms(arch)
-        return self.overhead + self.share * total + self.each * count
+        straight = self.overhead + self.share * total + self.each * count
+        return float(self.scale * straight**self.power)
 
     def layers_ms(self, arch: Arch) -> tuple[float, int]:
         """The sum of t, and how many layers are in it."""
@@ -156,6 +162,16 @@ def _law(times: Sequence[LayerTime]) -> NDArray[np.float64]:
     """a .. g, in seconds."""
     w, v = np.array([t.w for t in times]), np.array([t.v for t in times])
     return nonnegative(_terms(w, v), np.array([t.seconds for t in times]))
+
+
+def _bent(straight: NDArray[np.float64], whole: NDArray[np.float64]) -> tuple[float, float]:
+    """power and scale of whole ~ scale x straight ^ power; 1 and 1 where they cannot be told."""
+    if len(straight) < 3 or (straight <= 0).any() or np.ptp(straight) == 0:
+        return 1.0, 1.0
+    x, y = np.log(straight), np.log(whole)
+    first, second = np.array([pair for pair in combinations(range(len(x)), 2) if x[pair[0]] != x[pair[1]]]).T
+    power = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    return (power, float(np.exp(np.median(y - power * x)))) if power > 0 else (1.0, 1.0)
 
 
 def nonnegative(terms: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
