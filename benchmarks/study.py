@@ -5,9 +5,10 @@
     python benchmarks/study.py --out runs/study --list
 
 Each run is an ordinary `ugc run sans2serif-study ..` in a process of its own; study_rows.py has the table. The same command
-goes on where it stopped; a run whose results are kept is not begun again. First comes each original's length
-(study_length.py). --jobs runs go side by side, each with --threads threads (docs/lab-book.md: on two cores two runs of one
-thread do 1.2 to 1.4 times as much as one of two). What docs/results.md needs of a run goes to --results (study_keep.py).
+goes on where it stopped; a run whose results are kept is not begun again, but for its supernet, where others start from that
+and its folder is gone (another machine). First comes each original's length (study_length.py). --jobs runs go side by side,
+each with --threads threads (docs/lab-book.md: on two cores two runs of one thread do 1.2 to 1.4 times as much as one of
+two). What docs/results.md needs of a run goes to --results (study_keep.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from study_keep import keep, kept
@@ -29,6 +31,7 @@ from ugc.core.files import read_json
 from ugc.core.log import say
 
 RESULTS = Path(__file__).parent / "results" / "study"
+SUPERNET = "supernet"  # the group of runs that leave nothing but that
 
 
 class Study:
@@ -45,14 +48,22 @@ class Study:
         tries = sorted(tries, key=lambda row: int(row.name.rpartition("-")[2]))
         wanted = any(row.needs(STEPS) and not kept(self.results, row.name) for row in self.rows)
         yield from tries if wanted else ()
-        yield from (row for row in self.rows if not kept(self.results, row.name) and self.can_begin(row))
+        for row in self.rows:
+            if not kept(self.results, row.name) and self.known(row):
+                if not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists():
+                    yield row
+                elif kept(self.results, row.source):
+                    yield self.lost(row)
 
-    def can_begin(self, row: Row) -> bool:
-        """Whether its supernet, its length and its nets are known."""
-        source = not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists()
+    def known(self, row: Row) -> bool:
+        """Whether its length and its nets are."""
         length = not row.needs(STEPS) or self.lengths.chosen(LENGTH_OF[row.labels]) is not None
-        nets = not any(map(row.needs, NETS)) or kept(self.results, f"{NETS_OF}-{row.seed}")
-        return source and length and nets
+        return length and (not any(map(row.needs, NETS)) or kept(self.results, f"{NETS_OF}-{row.seed}"))
+
+    def lost(self, row: Row) -> Row:
+        """What trains the row's supernet again, where the results of its source are at hand and its folder is not."""
+        source = next(one for one in rows([row.seed]) if one.name == row.source)
+        return replace(source, group=SUPERNET, options=(*source.options, "--until", "supernet"))
 
     def command(self, row: Row) -> list[str]:
         """What stands behind `ugc`."""
@@ -74,7 +85,7 @@ class Study:
         """Keep what a run left."""
         if row.group == "length":
             self.lengths.add(row)
-        else:
+        elif row.group != SUPERNET:
             keep(row, self.out / row.name, self.results)
 
 
