@@ -52,3 +52,24 @@ def test_a_teacher_that_does_not_learn_needs_no_memory(tiny_data, tmp_path):
         run = Job(recipe.with_settings([f"options.teachers={teachers}"]).resolved(), tmp_path / teachers)
         found[teachers] = reckoned(run, "distill")
     assert max(found["deep"], found["wide"]) < found["both"] < found["deep"] + found["wide"]
+
+
+def test_every_discriminator_that_learns_needs_its_memory(tiny_data, tmp_path):
+    """The student's own D costs its weights with Adam's state, one for both teachers saves as much; alone it has one."""
+    fields = {"data": {"path": str(tiny_data), "size": 32}, "base": 16, "device": "cpu", "budget": "8x"}
+
+    def needed(stage, method="ugc", **options):
+        recipe = Recipe.parse({**fields, "method": method, "options": options}, "test").resolved()
+        run = Job(recipe, tmp_path / "run")
+        judge = Discriminator(run.setting.judged_channels, run.setting.patch)
+        phase = run.method.phase(stage, {"selection": run.expected, "supernet": run.setting.generator(
+            run.setting.config, "supernet"), "D": run.setting.discriminator("supernet/D").state_dict()})
+        names = {name for name in phase.players if name.startswith("D")}
+        assert names == set(run.method.judges(stage))
+        return reckoned(run, stage), 16 * sum(p.numel() for p in judge.parameters())
+
+    (plain, judge), (shared, _), (own, _) = (needed("distill"), needed("distill", discriminators="shared"),
+                                             needed("distill", supervised=1))
+    assert plain - shared == judge and own - plain >= judge
+    alone, _ = needed("alone", "alone")
+    assert judge < alone < needed("supernet")[0]

@@ -73,18 +73,23 @@ def reckoned(run: Job, stage: str) -> float:
         return generator(s.config.model_copy(update={"arch": arch.text}))
 
     look = _seen(s.distillation.backbone, y)
-    learns = 0.0 if run.method.imitates else _weights(judge)
-    judged = 0.0 if run.method.imitates else 2 * width * kept_bytes(judge, x, y) + _seen(s.objective.backbone, y)
-    if stage in ("original", "supernet"):
-        first = stage == "original"
-        weights, kept = generator(s.family.original(s.config)) if first else member(space.largest)
-        return PROCESS + weights + learns + BESIDE * (kept + max(judged, 0.0 if first else look))
-    archs = run.expected.archs
+    judges = run.method.judges(stage)
+    learn = len(judges) * _weights(judge)
+    judged = 2 * width * kept_bytes(judge, x, y) + _seen(s.objective.backbone, y) if judges else 0.0
+    if stage == "supernet":
+        weights, kept = member(space.largest)
+        return PROCESS + weights + learn + BESIDE * (kept + max(judged, look))
+    if stage != "distill":  # a net against its D
+        weights, kept = generator(s.family.original(s.config)) if stage == "original" else member(run.expected.student)
+        return PROCESS + weights + learn + BESIDE * (kept + judged)
+    archs, taught_by = run.expected.archs, run.method.taught_by
     weights, kept = member(archs["student"])
     pupil = 2 * (kept + look)  # on A's sources and on U's
-    teachers = [member(archs[role]) for role in run.method.taught_by]
-    learnt = sum(own + learns for own, _ in teachers)
-    return PROCESS + weights + learnt + BESIDE * max(sum(more for _, more in teachers) + judged, pupil)
+    if "D_student" in judges:
+        pupil += judged
+    teachers = [member(archs[role]) for role in taught_by]
+    weights += sum(own for own, _ in teachers)
+    return PROCESS + weights + learn + BESIDE * max(sum(more for _, more in teachers) + judged, pupil)
 
 
 def kept_bytes(net: torch.nn.Module, *given: Tensor) -> float:

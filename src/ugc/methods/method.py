@@ -199,6 +199,10 @@ class Method(ABC):
         """The roles of the teachers that learn beside the student in the last stage."""
         return ()
 
+    def judges(self, stage: str) -> tuple[str, ...]:
+        """The discriminators that learn in a training stage, by name."""
+        return () if self.imitates else ("D",)
+
     @classmethod
     @abstractmethod
     def stages(cls, config: Any) -> tuple[str, ...]:

@@ -275,6 +275,13 @@ class Ugc(Method):
         taught_by: tuple[str, ...] = self.config.taught_by
         return taught_by
 
+    def judges(self, stage: str) -> tuple[str, ...]:
+        """Stage 2: the teachers', and the student's where it learns from pairs itself."""
+        if stage != "distill":
+            return ("D",)
+        teachers = ("D",) if self.config.discriminators == "shared" else tuple(f"D_{k}" for k in self.taught_by)
+        return (*teachers, "D_student") if self.config.supervised else teachers
+
     @classmethod
     def stages(cls, config: UgcConfig) -> tuple[str, ...]:
         return ("supernet", "search", "distill") if config.nas else ("distill",)
@@ -292,10 +299,7 @@ class Ugc(Method):
             return Supernet(self.config, self.setting, inherited.get("original"))
         chosen: Selection = inherited["selection"]
         nets = {role: self.net(role, arch, inherited) for role, arch in chosen.archs.items()}
-        names = ["D"] if self.config.discriminators == "shared" else [f"D_{k}" for k in self.config.taught_by]
-        if self.config.supervised:
-            names.append("D_student")
-        judges = {name: self.setting.discriminator("distill/D") for name in names}
+        judges = {name: self.setting.discriminator("distill/D") for name in self.judges("distill")}
         if self.config.nas:
             for judge in judges.values():
                 judge.load_state_dict(inherited["D"])
