@@ -117,13 +117,16 @@ def plain(name: str) -> str:
 
 
 def verdicts(arms: Arms, a: str, b: str) -> str:
-    """One sentence of a beside b: on which metrics better, worse, or neither beyond seeds and test images."""
+    """One sentence of a beside b, over the seeds that both have: on which metrics better, worse, or neither beyond seeds
+    and test images."""
+    both = arms[a].keys() & arms[b].keys()
+    one, other = ({seed: arms[name][seed] for seed in both} for name in (a, b))
     told: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": [], "no verdict from one seed": []}
     for metric, (head, digits) in METRIC.items():
-        found = difference(arms[a], arms[b], metric)
+        found = difference(one, other, metric)
         if found is None:
             return ""
-        x, y = mean(arms[a], metric)[0], mean(arms[b], metric)[0]
+        x, y = mean(one, metric)[0], mean(other, metric)[0]
         if found.seeds == 1:
             kind = "no verdict from one seed"
         elif not found.beyond:
@@ -132,7 +135,7 @@ def verdicts(arms: Arms, a: str, b: str) -> str:
             kind = "worse" if worse(METRICS[metric], x, y) else "better"
         told[kind].append(f"{head.split(',')[0].removesuffix(' of 2')} {number(x, digits)} for {number(y, digits)}")
     said = "; ".join(f"{kind}: {', '.join(found)}" for kind, found in told.items() if found)
-    seeds, ratio = len(arms[a].keys() & arms[b].keys()), number(fewer(arms[a], arms[b]), 1)
+    seeds, ratio = len(both), number(fewer(one, other), 1)
     ours, theirs = (plain(name).replace(",", " with") for name in (a, b))
     return (f"Against the {theirs}, the {ours} ({ratio} times fewer macs_paper) is, over {seeds} seed{'s' * (seeds > 1)}: "
             f"{said}.")

@@ -222,6 +222,9 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert (tmp_path / "docs/results/characters.png").exists()
     study_page.write_page(results, page, None)
     assert page.read_text() == text
+    kept(results, "original-25", seed=3, each={"psnr": np.full(4, 50, np.float16)}, kd_efflite0=50, macs_paper=4000)
+    study_page.write_page(results, page, None)
+    assert sentence in page.read_text()  # a seed of one arm alone changes nothing that is said of both
 
 
 def test_the_page_of_the_project_is_that_of_its_results(tmp_path):
