@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         file_of(options.verb).execute(options)
     except UserError as error:
-        if local_rank() == 0 or isinstance(error, LostError):
+        if local_rank() == 0 and not isinstance(error, LostError):  # which is said where it is found
             print(f"ugc: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

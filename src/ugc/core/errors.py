@@ -16,7 +16,8 @@ class UserError(Exception):
 
 
 class LostError(UserError):
-    """Another process of the run has ended. Said by every process that is left; other errors by one of each machine."""
+    """Another process of the run has ended. Said by every process that is left, at once (`core/processes.py`); other errors
+    by one of each machine, when the command ends."""
 
 
 def near(word: str, words: Iterable[str]) -> str:

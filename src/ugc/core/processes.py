@@ -9,6 +9,7 @@ Without a group every function here is what it is for one process, and costs not
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -136,6 +137,8 @@ def _together() -> Iterator[None]:
 
 
 def _lost() -> LostError:
-    return LostError(f"process {env.rank()} of {env.size()} cannot reach the others: one of them has ended (look above for "
+    """Said as soon as it is known: torchrun sends SIGTERM to all that are left, and a word later could come too late."""
+    lost = LostError(f"process {env.rank()} of {env.size()} cannot reach the others: one of them has ended (look above for "
                      f"its own word); what was saved is kept: run the same command again to go on")
-
+    print(f"ugc: {lost}", file=sys.stderr, flush=True)
+    return lost
