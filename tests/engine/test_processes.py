@@ -82,12 +82,17 @@ def check_same_search(one, other):
 
 def test_a_whole_run(command, alone, tmp_path):
     run = tmp_path / "run"
+    done = command(2, run, "--until", "search")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("supernet: 3/3") == 1  # one speaks
+    assert sorted(p.name for p in run.iterdir()) == ["env.json", "labels.txt", "largest", "original", "recipe.json",
+                                                     "report.html", "run.json", "smallest", "stages", "supernet",
+                                                     "test.txt", "unlabelled.txt", "validation.txt"]
     done = command(2, run)
     assert done.returncode == 0, done.stderr
     for stage in ("original", "supernet", "distill"):
         check_same_losses(alone, run, stage)
     check_same_search(alone, run)
-    assert done.stderr.count("supernet: 3/3") == 1  # one speaks
     assert {row.name for row in run.iterdir()} == {row.name for row in alone.iterdir()}
     rows, expected = (json.loads((folder / "metrics.json").read_text())["rows"] for folder in (run, alone))
     assert rows.keys() == expected.keys()
