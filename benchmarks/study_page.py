@@ -21,6 +21,7 @@ from study_rows import rows as every_row
 from study_sums import Arm, difference, fewer, hours, mean, read
 
 from ugc.core.files import read_json, write_text
+from ugc.core.images import Array
 from ugc.metrics.protocols import METRICS, worse
 from ugc.recipes.table import parsed
 
@@ -186,6 +187,12 @@ def runs(arms: Arms) -> str:
     return f"{head}\n\n{table(lines)}"
 
 
+def drawn(arms: Arms, names: Iterable[str]) -> list[tuple[str, Array]]:
+    """Rows of pictures: each arm's, by the first of its seeds, which is named unless it is 0."""
+    firsts = [(name, min(arms[name])) for name in names if name in arms]
+    return [(plain(name) + f" (seed {seed})" * (seed > 0), arms[name][seed].pictures) for name, seed in firsts]
+
+
 def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     """Name of a place in the page -> Markdown."""
     arms = read(results)
@@ -211,13 +218,12 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
         rows(arms, ["ugc-25", *groups["more"]]), differences(arms, MORE)))
     found["help"] = "\n\n".join(filter(None, (rows(arms, ["ugc-25", *groups["help"]]), differences(
         arms, [*((name, "ugc-25") for name in groups["help"]), ("even-25", "untried-25")]))))
-    drawn = [(plain(name), arms[name][0].pictures) for name in named if 0 in arms.get(name, {})]
-    characters(folder / "characters.png", drawn, parsed(RECIPE))
-    found["pictures"] = f"![Twelve test characters by every net of seed 0]({folder.name}/characters.png)"
-    if drawn := [(plain(name), arms[name][0].pictures) for name in show if 0 in arms.get(name, {})]:
-        characters(folder / "drawings.png", drawn, parsed(RECIPE).with_settings(["data.path=openmoji"]))
+    characters(folder / "characters.png", drawn(arms, named), parsed(RECIPE))
+    found["pictures"] = f"![Twelve test characters by every net]({folder.name}/characters.png)"
+    if drawings := drawn(arms, show):
+        characters(folder / "drawings.png", drawings, parsed(RECIPE).with_settings(["data.path=openmoji"]))
         found["show"] = "\n\n".join((rows(arms, show, COLOUR), beside(arms, show, COLOUR),
-                                     f"![Twelve test drawings by every net of seed 0]({folder.name}/drawings.png)"))
+                                     f"![Twelve test drawings by every net]({folder.name}/drawings.png)"))
     found["runs"] = runs(arms)
     if runs_at and (run := runs_at / "ugc-25-0").exists():
         known = paragraph(folder / "paragraph.png", run / "student", (run / "labels.txt").read_text().split())

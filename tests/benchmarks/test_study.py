@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,6 +20,12 @@ from ugc.nn.hed_vgg import HedVGG
 from ugc.recipes.table import parsed
 
 PSNR = {"ugc-25": 12.0, "original-25": 12.5, "original-100": 12.9}
+
+
+class Shown(NamedTuple):
+    """A result of which only its pictures count."""
+
+    pictures: str
 
 
 def kept(results, name, *, each=None, seed=0, role="student", archs=None, **row):
@@ -225,6 +232,9 @@ def test_the_page_says_what_the_results_say(tmp_path):
     kept(results, "original-25", seed=3, each={"psnr": np.full(4, 50, np.float16)}, kd_efflite0=50, macs_paper=4000)
     study_page.write_page(results, page, None)
     assert sentence in page.read_text()  # a seed of one arm alone changes nothing that is said of both
+    arms = {"ugc-25": {0: Shown("a")}, "supervised-25": {2: Shown("c"), 1: Shown("b")}}
+    assert study_page.drawn(arms, ["ugc-25", "supervised-25", "longer-25"]) == [
+        ("student, 25 %", "a"), ("L_sup^A for the student, too, weight 1 (seed 1)", "b")]
 
 
 def test_the_page_of_the_project_is_that_of_its_results(tmp_path):
