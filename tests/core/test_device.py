@@ -50,6 +50,16 @@ def test_a_picture_is_laid_out_as_is_quickest_on_a_cpu(channels):
     assert Device(torch.device("cpu"), "bf16").laid_out(x[0]) is not None  # what is no batch of pictures stays
 
 
+def test_a_net_is_settled_as_its_pictures_are():
+    """channels_last in bf16 on a CPU: the same values, in another order of memory; elsewhere as it was."""
+    for device, precision, last in (("cpu", "bf16", True), ("cpu", "fp32", False), ("meta", "bf16", False)):
+        net = torch.nn.Conv2d(3, 4, 2)
+        before, weight = net.weight.detach().clone(), net.weight
+        Device(torch.device(device), precision).settle(net)
+        assert net.weight is weight and torch.equal(net.weight, before)
+        assert net.weight.is_contiguous(memory_format=torch.channels_last) == last
+
+
 def test_onednn_keeps_more_kernels_unless_it_was_told(monkeypatch):
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     name, said = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", []

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ugc.nn.blocks import ResidualBlock, Slot
+from ugc.nn import blocks
+from ugc.nn.blocks import ResidualBlock, Slot, Trunk
 from ugc.nn.elastic import (
     ElasticBatchNorm,
     ElasticConv,
@@ -162,3 +163,26 @@ def test_a_slot_runs_its_first_blocks():
     (x,) = maps(4)
     assert slot(x, 0) is x
     assert torch.equal(slot(x, 1), slot[0](x)) and torch.equal(slot(x, 2), slot[1](slot[0](x)))
+
+
+@pytest.mark.parametrize("kind, norm_kind, together", [
+    ("separable", "instance", True), ("separable", "batch", False), ("plain", "instance", False)])
+def test_a_trunk_with_its_images_side_by_side(kind, norm_kind, together, monkeypatch):
+    """It gives what its blocks give one behind the other, and its gradients, where no layer sees two images at once."""
+    trunk = drawn(Trunk(ResidualBlock(6, 8, kind, norm_kind) for _ in range(2)))
+    (x,) = maps(4)
+    x.requires_grad_()
+    used = []
+
+    def learnt(run):
+        out = run(x)
+        assert out.shape == x.shape
+        found = torch.autograd.grad(out.square().sum(), [x, *trunk.parameters()], allow_unused=True)
+        return [out.detach(), *(g for g in found if g is not None)]
+
+    plain = learnt(lambda x: trunk[1](trunk[0](x, mid=3), mid=7))
+    monkeypatch.setattr(blocks, "side_by_side", lambda x: used.append(1) or True)
+    ours = learnt(lambda x: trunk(x, [3, 7]))
+    assert len(used) == together and len(ours) == len(plain) > 8
+    for a, b in zip(ours, plain):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -92,13 +92,32 @@ def test_halves_are_added_up_in_float32():
     assert 0 < off < 1.5 * plain_off
 
 
+@pytest.mark.parametrize("n, side, kernel, stride, padding, more", [
+    (1, 4, 3, 1, 1, 0), (2, 5, 4, 2, 1, 0), (1, 9, 4, 2, 1, 1), (3, 4, 3, 2, 0, 1), (1, 7, 3, 3, 2, 2)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_product_is_the_convolution(transposed, n, side, kernel, stride, padding, more, monkeypatch):
+    """In float64, whatever size, stride, frame and output padding: its gradients, too."""
+    monkeypatch.setattr(quick, "_heavy", lambda *given: True)
+    x, bias = random(n, 5, side, side + 1), random(6, seed=2)
+    weight = random(*((5, 6) if transposed else (6, 5)), kernel, kernel, seed=1)
+
+    def layer(x, w, b):
+        if transposed:
+            return quick.conv_transpose2d(x, w, b, stride, padding, more)
+        return quick.conv2d(x, w, b, stride, padding)
+
+    ours = with_gradients(layer, x, weight, bias)
+    stock(monkeypatch)
+    agree(ours, with_gradients(layer, x, weight, bias), rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("n, side, kernel, stride, padding", [(1, 4, 3, 1, 1), (2, 5, 4, 2, 1), (1, 9, 4, 2, 1)])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_product_of_few_pixels(transposed, n, side, kernel, stride, padding, layout, monkeypatch):
     """In bf16 under autocast, as a player runs it: as near to the truth as torch's own layer is."""
     x = random(n, 192, side, side, dtype=torch.bfloat16, layout=layout)
-    weight, bias = random(192, 192, kernel, kernel, seed=1).float() / 40, random(192, seed=2).float()
+    weight, bias = random(192, 192, kernel, kernel, seed=1, layout=layout).float() / 40, random(192, seed=2).float()
 
     def layer(x, w, b):
         with torch.autocast("cpu", torch.bfloat16, enabled=x.dtype == torch.bfloat16):
@@ -107,20 +126,46 @@ def test_a_product_of_few_pixels(transposed, n, side, kernel, stride, padding, l
             return quick.conv2d(x, w, b, stride, padding)
 
     used = []
-    plain_fold, plain_unfold = F.fold, F.unfold
-    monkeypatch.setattr(F, "fold", lambda *a, **k: used.append(1) or plain_fold(*a, **k))
-    monkeypatch.setattr(F, "unfold", lambda *a, **k: used.append(1) or plain_unfold(*a, **k))
+    cover, put = quick._cover, quick._put
+    monkeypatch.setattr(quick, "_cover", lambda *a: used.append(1) or cover(*a))
+    monkeypatch.setattr(quick, "_put", lambda *a: used.append(1) or put(*a))
     ours = with_gradients(layer, x, weight, bias)
-    assert len(used) == (n * side * side <= quick.PIXELS or not transposed)
+    pays = weight.numel() >= quick.HEAVIER * n * (side if transposed or stride == 1 else side // 2)**2
+    assert len(used) == 2 * pays
     stock(monkeypatch)
     plain = with_gradients(layer, x, weight, bias)
     truth = with_gradients(layer, x.double(), weight.double(), bias.double())
-    assert len(used) == (n * side * side <= quick.PIXELS or not transposed)
+    assert len(used) == 2 * pays
     for a, b, t in zip(ours, plain, truth):
         assert a.dtype == b.dtype and a.shape == t.shape
         off, plain_off = ((y.double() - t).norm() / t.norm() for y in (a, b))
         assert off < 1.5 * plain_off + 1e-3 and off < 0.01
-    assert in_channels_last(ours[0]) >= (layout == "nhwc") and (ours[2].is_contiguous() or not used)
+    assert in_channels_last(ours[0]) >= (layout == "nhwc") and (in_channels_last(ours[2]) or not pays)
+
+
+@pytest.mark.parametrize("n, c, side", [(1, 3, 4), (3, 1, 2), (2, 5, 6)])
+def test_images_side_by_side(n, c, side):
+    """Channel c of image i is channel i C + c; a norm and a 1x1 convolution give what they give of each image."""
+    x = random(n, c, side, side + 1)
+    together = quick.beside(x)
+    torch.testing.assert_close(together.reshape(x.shape), x, rtol=0, atol=0)
+    assert in_channels_last(together) and in_channels_last(quick.apart(together, n))
+    torch.testing.assert_close(quick.apart(together, n), x, rtol=0, atol=0)
+    weight, bias = random(7, c, 1, 1, seed=1), random(7, seed=2)
+    for ours, plain, given in (
+            (lambda x: quick.instance_norm(quick.beside(x), 1e-5), lambda x: quick.instance_norm(x, 1e-5), (x,)),
+            (lambda x, w, b: quick.pointwise(quick.beside(x), w, b, n), F.conv2d, (x, weight, bias))):
+        def separated(*tensors, ours=ours):
+            return quick.apart(ours(*tensors), n)
+
+        agree(with_gradients(separated, *given), with_gradients(plain, *given), rtol=0, atol=1e-11)
+
+
+def test_when_images_go_side_by_side():
+    x = to_channels_last(random(2, 16, 8, 8, dtype=torch.bfloat16))
+    assert quick.side_by_side(x)
+    for other in (x[:1], x[:, :8], x.contiguous(), x.float(), x.to("meta"), x.expand(2, 16, 8, 8).repeat(1, 1, 8, 8)):
+        assert not quick.side_by_side(other)
 
 
 def test_a_layout_goes_through_every_layer():

@@ -1,5 +1,7 @@
 """Players and schedules."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -35,16 +37,24 @@ def test_learning_is_adam():
     torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_learning_is_adam_whatever_the_layout_of_a_gradient(precision):
-    """In channels_last gradients of weights come as channels_last, too, and fused Adam reads flat memory."""
+def convolutions():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 4))
+    return nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 4))
+
+
+BF16 = Device(torch.device("cpu"), "bf16")
+
+
+@pytest.mark.parametrize("device, settled, odd", [(FP32, True, 0), (BF16, True, 0), (BF16, False, 2)])
+def test_learning_is_adam_whatever_the_layout_of_a_gradient(device, settled, odd):
+    """In channels_last gradients of weights come as channels_last, too, and fused Adam reads flat memory."""
+    net = convolutions()
     before = [w.detach().clone() for w in net.parameters()]
-    p, x = Player(net, OptimiserConfig(lr=0.1), Device(torch.device("cpu"), precision)), torch.randn(2, 1, 9, 9)
+    p, x = Player(net, OptimiserConfig(lr=0.1), device), torch.randn(2, 1, 9, 9)
+    if not settled:
+        net.to(memory_format=torch.contiguous_format)
     gradients = torch.autograd.grad(p(x).float().square().mean(), p.own)
-    odd = sum(g.stride() != w.stride() for g, w in zip(gradients, p.own))
-    assert odd == (2 if precision == "bf16" else 0)
+    assert sum(g.stride() != w.stride() for g, w in zip(gradients, p.own)) == odd
     p.learn([p(x).float().square().mean()])
     for w, old, g in zip(p.own, before, gradients):  # the first step of Adam: lr g / (|g| + eps)
         torch.testing.assert_close(w.detach(), old - 0.1 * g / (g.abs() + 1e-8), rtol=1e-4, atol=1e-5)
@@ -128,6 +138,22 @@ def test_a_restored_player_goes_on(tmp_path):
     for p in (one, other):
         p.learn([p(X).square().mean()])
     assert torch.equal(weights(one), weights(other))
+
+
+def test_a_player_is_restored_from_a_machine_that_lays_weights_otherwise():
+    """Its weights are channels_last here, and its moments with them: fused Adam would take others in a wrong order."""
+    one, x = Player(convolutions(), OptimiserConfig(lr=0.1), FP32), torch.randn(2, 1, 9, 9)
+    one.learn([one(x).square().mean()])
+    other = Player(convolutions(), OptimiserConfig(lr=0.1), BF16)
+    other.restore(deepcopy(one.state()))
+    weight = other.net[2].weight
+    assert weight.stride() != one.net[2].weight.stride() and torch.equal(weight, one.net[2].weight)
+    for a, b in zip(one.own, other.own):
+        assert all(torch.equal(one.optimiser.state[a][key], other.optimiser.state[b][key])
+                   and other.optimiser.state[b][key].stride() == b.stride() for key in ("exp_avg", "exp_avg_sq"))
+    for p in (one, other):  # by the moments alone
+        p.learn([sum((w * 0).sum() for w in p.own)])
+    torch.testing.assert_close(weight, one.net[2].weight, rtol=0, atol=1e-6)
 
 
 def test_the_net_runs_in_the_devices_precision():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ugc.models.generator import FAMILIES, BlockKind, Generator, GeneratorConfig, full_precision
 from ugc.nn.arch import Arch, Choice
-from ugc.nn.blocks import ResidualBlock, Slot
+from ugc.nn.blocks import ResidualBlock, Slot, Trunk
 from ugc.nn.elastic import ElasticConv, ElasticConvTranspose, norm
 
 
@@ -84,7 +84,7 @@ class ResidualGenerator(Generator):
         for name in self.downs:
             setattr(self, name, ElasticConv((before,), full[name], 3, stride=2, padding=1, bias=bias))
             before = full[name]
-        self.body = nn.ModuleList(
+        self.body = Trunk(
             ResidualBlock(before, full[self.inside(config, i)], config.body_block, kind) for i in range(config.blocks))
         for name in self.ups:
             layer = ElasticConvTranspose((before,), full[name], 3, stride=2, padding=1, output_padding=1, bias=bias)
@@ -114,9 +114,8 @@ class ResidualGenerator(Generator):
         a = arch or self.space.largest
         for name in ("stem", *self.downs):  # [N, 2**i c, H / 2**i, W / 2**i]
             x = self._stage(name, x, a)
-        for i, block in enumerate(self.body):
-            choice = self.inside(self.config, i)
-            x = block(x, mid=self.times[choice] * a[choice])
+        inside = [self.inside(self.config, i) for i in range(len(self.body))]
+        x = self.body(x, [self.times[choice] * a[choice] for choice in inside])
         for name in self.ups:
             x = self._stage(name, x, a)
         return torch.tanh(full_precision(self.head(x)))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ugc.core.device import in_channels_last, to_channels_last
-from ugc.nn.quick import conv2d, conv_transpose2d, instance_norm, reflected
+from ugc.nn.quick import conv2d, conv_transpose2d, instance_norm, pointwise, reflected
 
 
 def leading(tensor: Tensor, dim: int, parts: tuple[int, ...], have: tuple[int, ...]) -> Tensor:
@@ -70,7 +70,10 @@ def _joined(xs: tuple[Tensor, ...]) -> tuple[Tensor, tuple[int, ...]]:
 
 
 class ElasticConv(Elastic):
-    """Convolution. Padding by zeros or by reflection (reflection is applied before, as the originals do)."""
+    """Convolution. Padding by zeros or by reflection (reflection is applied before, as the originals do).
+
+    One of 1x1 also takes images that lie side by side, [1, images C, H, W].
+    """
 
     def __init__(self, parts: tuple[int, ...], width: int, kernel: int, stride: int = 1, padding: int = 0,
                  reflect: bool = False, bias: bool = True) -> None:
@@ -86,10 +89,12 @@ class ElasticConv(Elastic):
             tensors["bias"] = leading(self.bias, 0, (self.width,), (width,))
         return tensors
 
-    def forward(self, *xs: Tensor, width: int | None = None) -> Tensor:
+    def forward(self, *xs: Tensor, width: int | None = None, images: int = 1) -> Tensor:
         x, have = _joined(xs)  # [N, sum(have), H, W]
-        t = self.cut(have, width or self.width)
+        t = self.cut(tuple(c // images for c in have), width or self.width)
         p, bias = self.padding, t.get("bias")
+        if images > 1:
+            return pointwise(x, t["weight"], bias, images)
         if self.reflect:
             x, p = reflected(x, p), 0
         return conv2d(x, t["weight"], bias, self.stride, p)
@@ -127,7 +132,10 @@ class ElasticConvTranspose(Elastic):
 
 
 class ElasticDepthwise(Elastic):
-    """Depthwise convolution, by reflection or by zeros: one filter a channel, so as many channels out as in."""
+    """Depthwise convolution, by reflection or by zeros: one filter a channel, so as many channels out as in.
+
+    Of images that lie side by side, [1, images C, H, W], each meets the same filters.
+    """
 
     def __init__(self, width: int, kernel: int = 3, reflect: bool = True) -> None:
         super().__init__((width,), width)
@@ -138,12 +146,15 @@ class ElasticDepthwise(Elastic):
     def cut(self, have: tuple[int, ...], width: int) -> dict[str, Tensor]:
         return {"weight": leading(self.weight, 0, self.parts, have), "bias": leading(self.bias, 0, self.parts, have)}
 
-    def forward(self, x: Tensor) -> Tensor:
-        c, p = x.shape[1], self.kernel // 2
-        t = self.cut((c,), c)
+    def forward(self, x: Tensor, images: int = 1) -> Tensor:
+        groups, p = x.shape[1], self.kernel // 2
+        t = self.cut((groups // images,), groups // images)
+        weight, bias = t["weight"], t["bias"]
+        if images > 1:
+            weight, bias = weight.repeat(images, 1, 1, 1), bias.repeat(images)
         if self.reflect:
-            return F.conv2d(reflected(x, p), t["weight"], t["bias"], groups=c)
-        return F.conv2d(x, t["weight"], t["bias"], padding=p, groups=c)
+            return F.conv2d(reflected(x, p), weight, bias, groups=groups)
+        return F.conv2d(x, weight, bias, padding=p, groups=groups)
 
     def macs(self, have: tuple[int, ...], width: int, grid_in: int, grid_out: int) -> tuple[int, int]:
         macs = self.kernel**2 * width * grid_out

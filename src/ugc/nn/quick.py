@@ -3,12 +3,16 @@
     instance norm   one group norm with a group a channel; in channels_last one batch norm an image, or one of all images,
                     the batch among the channels: [H, W, N C] for [N, H, W, C]
     by rows         y[o, i, j] = sum_a z[(a, o), i + a, j],   z = x * (row a of the k x k filter), a 1 x k convolution
-    by a product    y = W unfold(x), transposed y = fold(W^T x);   W: [o, C k k], unfold: what each filter covers
+    by a product    y = W cover(x), transposed y = put(W^T x);   W: [o, k k C], cover: what each filter covers, put: what
+                    is laid over each other added up
+    side by side    N images as one of N times the channels, [1, N C, H, W], through layers that keep images and channels
+                    apart: a depthwise convolution, a norm, a sum; a 1x1 convolution is a product over [H W N, C]
 
 A convolution's kernel makes 8 or 16 channels out side by side; where there are one to three, as in a head, the rest of its
 work is thrown away. By rows, every row of a filter has a channel of its own, and what they give is shifted and added.
 Of few pixels and many channels, as inside a UNet, moving the weights to the kernel's order and back is most of the work in
-bf16; a matrix product takes them as they lie.
+bf16; a matrix product takes them as they lie (in channels_last: `Device.settle`). Side by side a norm is one call, and no
+layout is changed from the first block to the last.
 
 Figures in docs/lab-book.md. Elsewhere (on GPUs, in graphs that are compiled or exported, and on `meta`, where
 work is counted) torch's own layers stay.
@@ -26,8 +30,8 @@ from ugc.core.device import exact, in_channels_last, to_channels_last
 
 FEW = 3  # channels out
 LARGE = 5  # the least kernel for which rows pay
-PIXELS = 64  # the most, of all images, for which a product pays
-HEAVY = 1 << 18  # weights from which on it does
+HEAVY = 1 << 18  # weights from which on a product pays
+HEAVIER = 1 << 13  # and for each pixel of all images
 MANY = 1 << 17  # numbers an image from which on another layout of it costs more than a call an image; in bf16 half of it
 SOME = 16  # channels from which on the batch goes among them
 
@@ -46,17 +50,39 @@ def instance_norm(x: Tensor, eps: float) -> Tensor:
     if len(x) == 1 or x[0].numel() >= (MANY // 2 if x.dtype == torch.bfloat16 else MANY):
         each = [_of_its_image(image, eps) for image in x.split(1)]
         return each[0] if len(each) == 1 else torch.cat(each)
-    n, c, height, width = x.shape
-    if x.dtype != torch.float32 and c >= SOME:  # there a batch norm is the less exact of both
-        together = x.permute(2, 3, 0, 1).reshape(1, height, width, n * c).permute(0, 3, 1, 2)
-        apart = _of_its_image(together, eps).permute(0, 2, 3, 1).reshape(height, width, n, c)
-        return to_channels_last(apart.permute(2, 3, 0, 1))
-    return to_channels_last(torch.group_norm(x.contiguous(), c, None, None, eps))
+    if x.dtype != torch.float32 and x.shape[1] >= SOME:  # there a batch norm is the less exact of both
+        return apart(_of_its_image(beside(x), eps), len(x))
+    return to_channels_last(torch.group_norm(x.contiguous(), x.shape[1], None, None, eps))
 
 
 def _of_its_image(x: Tensor, eps: float) -> Tensor:
     """The batch norm of x [1, C, H, W]."""
     return torch.batch_norm(x, None, None, None, None, True, 0.1, eps, False)
+
+
+def side_by_side(x: Tensor) -> bool:
+    """Whether the images x [N, C, H, W] are quicker through a norm as one of N C channels."""
+    small = x[0].numel() < MANY // 2 and x.shape[1] >= SOME
+    return here(x) and x.dtype == torch.bfloat16 and len(x) > 1 and small and in_channels_last(x)
+
+
+def beside(x: Tensor) -> Tensor:
+    """Images [N, C, H, W] -> [1, N C, H, W], in channels_last."""
+    n, c, height, width = x.shape
+    return to_channels_last(x.permute(2, 3, 0, 1).reshape(1, height, width, n * c).permute(0, 3, 1, 2))
+
+
+def apart(x: Tensor, n: int) -> Tensor:
+    """n images that lie side by side, [1, n C, H, W] -> [n, C, H, W], in channels_last."""
+    _, channels, height, width = x.shape
+    return to_channels_last(x.permute(0, 2, 3, 1).reshape(height, width, n, channels // n).permute(2, 3, 0, 1))
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, n: int) -> Tensor:
+    """A 1x1 convolution, weight [o, C, 1, 1], of n images side by side: [1, n C, H, W] -> [1, n o, H, W]."""
+    _, channels, height, width = x.shape
+    y = F.linear(x.permute(0, 2, 3, 1).reshape(-1, channels // n), weight.flatten(1), bias)  # [H W n, o]
+    return y.view(1, height, width, -1).permute(0, 3, 1, 2)
 
 
 def reflected(x: Tensor, p: int) -> Tensor:
@@ -75,8 +101,10 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
             return _biased(by_rows(F.pad(x, (padding,) * 4) if padding else x, weight), bias)  # a pad of 0 is a copy
         size = [(side + 2 * padding - k) // stride + 1 for side in x.shape[2:]]
         if _heavy(x, weight, size):
-            covered = F.unfold(x, k, padding=padding, stride=stride).transpose(1, 2).flatten(0, 1)  # [N H' W', C k k]
-            return _biased((covered @ weight.flatten(1).t()).view(len(x), *size, out).permute(0, 3, 1, 2), bias)
+            framed = F.pad(x, (padding,) * 4) if padding else x
+            covered: Tensor = _Covered.apply(framed.permute(0, 2, 3, 1), k, stride)  # type: ignore[no-untyped-call]
+            y = covered.flatten(0, 2) @ weight.permute(0, 2, 3, 1).flatten(1).t()  # [N H' W', k k C] [k k C, o]
+            return _biased(y.view(len(x), *size, out).permute(0, 3, 1, 2), bias)
     return F.conv2d(x, weight, bias, stride, padding)
 
 
@@ -86,20 +114,67 @@ def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
     if not here(x) or not _heavy(x, weight, size):
         return F.conv_transpose2d(x, weight, bias, stride, padding, more)
     k = weight.shape[2]
-    tall, wide = ((side - 1) * stride + k + more - 2 * padding for side in size)
-    spread = x.permute(0, 2, 3, 1).reshape(-1, c) @ weight.flatten(1)  # [N H W, o k k]
-    columns = spread.float().view(n, size[0] * size[1], -1).transpose(1, 2)  # halves are added up in float32
-    y = F.fold(columns, (tall, wide), k, padding=padding, stride=stride).to(spread.dtype)
-    return _biased(to_channels_last(y) if in_channels_last(x) else y, bias)
+    tall, wide = ((side - 1) * stride + k + more for side in size)
+    spread = x.permute(0, 2, 3, 1).reshape(-1, c) @ weight.permute(0, 2, 3, 1).flatten(1)  # [N H W, C] [C, k k o]
+    y: Tensor = _Put.apply(spread.view(n, *size, -1), (tall, wide), k, stride)  # type: ignore[no-untyped-call]
+    y = y[:, padding:tall - padding, padding:wide - padding].permute(0, 3, 1, 2)
+    return _biased(to_channels_last(y) if in_channels_last(x) else y.contiguous(), bias)
 
 
 def _heavy(x: Tensor, weight: Tensor, size: list[int]) -> bool:
     """Whether a weight that meets size[0] x size[1] places of each image is quicker in a product."""
-    return x.dtype == torch.bfloat16 and weight.numel() >= HEAVY and len(x) * size[0] * size[1] <= PIXELS
+    least = max(HEAVY, HEAVIER * len(x) * size[0] * size[1])
+    return x.dtype == torch.bfloat16 and weight.numel() >= least
 
 
 def _biased(y: Tensor, bias: Tensor | None) -> Tensor:
     return y if bias is None else y + bias.to(y.dtype).view(1, -1, 1, 1)
+
+
+def _cover(x: Tensor, k: int, stride: int) -> Tensor:
+    """[N, H, W, C] -> [N, H', W', k k C], H' = (H - k) / stride + 1: what a filter of k x k covers at each place."""
+    return torch.cat([x[:, down, right] for down, right in _shifts(x.shape[1], x.shape[2], k, stride)], -1)
+
+
+def _put(z: Tensor, size: tuple[int, int], k: int, stride: int) -> Tensor:
+    """[N, H', W', k k C] -> [N, *size, C]: each k x k at its place, added up in float32 at least. `_cover` transposed."""
+    sums = torch.promote_types(z.dtype, torch.float32)
+    y = torch.zeros(len(z), *size, z.shape[3] // k**2, dtype=sums, device=z.device)
+    for (down, right), part in zip(_shifts(*size, k, stride), z.split(y.shape[3], -1)):
+        y[:, down, right] += part
+    return y.to(z.dtype)
+
+
+def _shifts(tall: int, wide: int, k: int, stride: int) -> list[tuple[slice, slice]]:
+    """For each tap of a filter, row by row, the pixels that it meets."""
+    downs, rights = ([slice(a, side - k + a + 1, stride) for a in range(k)] for side in (tall, wide))
+    return [(down, right) for down in downs for right in rights]
+
+
+class _Covered(torch.autograd.Function):
+    """`_cover` with its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: int, stride: int) -> Tensor:
+        ctx.like = tuple(x.shape[1:3]), k, stride
+        return _cover(x, k, stride)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _put(gradients[0], *ctx.like), None, None
+
+
+class _Put(torch.autograd.Function):
+    """`_put` with its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, size: tuple[int, int], k: int, stride: int) -> Tensor:
+        ctx.like = k, stride
+        return _put(z, size, k, stride)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return _cover(gradients[0], *ctx.like), None, None, None
 
 
 def by_rows(x: Tensor, weight: Tensor) -> Tensor:

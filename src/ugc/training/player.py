@@ -70,6 +70,7 @@ class Player(nn.Module, Generic[N]):
         super().__init__()
         self.net = net
         self.device = device
+        device.settle(net)
         self.lr = config.lr
         self.own = [p for p in net.parameters() if p.requires_grad]
         self.spectral = spectral(net)
@@ -118,10 +119,14 @@ class Player(nn.Module, Generic[N]):
     def restore(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for parameter, moments in self.optimiser.state.items():  # of a machine that lays weights otherwise
+            for name, moment in moments.items():
+                if moment.shape == parameter.shape:
+                    moments[name] = _laid_as(parameter, moment)
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def _laid_as(parameter: Tensor, grad: Tensor) -> Tensor:
-    """The gradient in its parameter's layout: torch's fused Adam on a CPU reads both as flat memory."""
-    return grad if grad.stride() == parameter.stride() else torch.empty_like(parameter).copy_(grad)
+def _laid_as(parameter: Tensor, other: Tensor) -> Tensor:
+    """Its gradient or a moment of it in a parameter's layout: torch's fused Adam on a CPU reads all as flat memory."""
+    return other if other.stride() == parameter.stride() else torch.empty_like(parameter).copy_(other)
