@@ -8,6 +8,7 @@ from step import STEPS, Case, clock_of, convolutions, noise, phase_of, recipe_of
 from straightforward import Straightforward
 
 from doubles import in_doubles
+from moments import moments
 from ugc.core.clock import Clock
 from ugc.engine.recipe import Recipe
 from ugc.methods.ugc import Distill
@@ -37,7 +38,7 @@ def doubled(batch):
 def assert_same(phase, plain):
     """Weights, where Adam is not made of rounding (a bias before an instance norm, whose gradient is 0)."""
     for name, player in phase.players.items():
-        net, state = plain.nets[name], player.optimiser.state
+        net, state = plain.nets[name], moments(player)
         largest = max(float(s["exp_avg_sq"].sqrt().max()) for s in state.values()) if state else 0.0
         for key, p in player.net.named_parameters():
             assert (p in state) == (net.w[key] in net.adam.state), (name, key)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from doubles import in_doubles
+from moments import moments
 from ugc.core.clock import Clock
 from ugc.methods.method import Selection
 
@@ -196,7 +197,7 @@ def assert_same(player, reference):
 
     Where a gradient is nothing but rounding (a bias before an instance norm) Adam's steps are noise, which has no effect.
     """
-    state, compared = player.optimiser.state, 0
+    state, compared = moments(player), 0
     largest = max(float(m.abs().max()) for m in reference.m.values())
     for name, p in player.net.named_parameters():
         if not reference.t[name]:

@@ -143,6 +143,18 @@ def test_a_product_of_few_pixels(transposed, n, side, kernel, stride, padding, l
     assert in_channels_last(ours[0]) >= (layout == "nhwc") and (in_channels_last(ours[2]) or not pays)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_gradient_of_a_slice_lies_as_it_comes(layout):
+    weight, part = random(6, 5, 3, 3).requires_grad_(), random(4, 2, 3, 3, layout=layout)
+    cut = quick.narrow(quick.narrow(weight, 0, 0, 4), 1, 3, 2)
+    assert torch.equal(cut, weight[:4, 3:]) and cut.data_ptr() == weight[:, 3:].data_ptr()
+    (gradient,) = torch.autograd.grad(cut, weight, part)
+    assert gradient.is_contiguous(memory_format=LAYOUTS[layout]) and torch.equal(gradient[:4, 3:], part)
+    assert int((gradient != 0).sum()) == part.numel()
+    with torch.no_grad():
+        assert torch.equal(quick.narrow(weight, 1, 3, 2), weight[:, 3:])
+
+
 @pytest.mark.parametrize("n, c, side", [(1, 3, 4), (3, 1, 2), (2, 5, 6)])
 def test_images_side_by_side(n, c, side):
     """Channel c of image i is channel i C + c; a norm and a 1x1 convolution give what they give of each image."""

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ugc.core.device import in_channels_last, to_channels_last
-from ugc.nn.quick import conv2d, conv_transpose2d, instance_norm, pointwise, reflected
+from ugc.nn.quick import conv2d, conv_transpose2d, instance_norm, narrow, pointwise, reflected
 
 
 def leading(tensor: Tensor, dim: int, parts: tuple[int, ...], have: tuple[int, ...]) -> Tensor:
@@ -26,7 +26,7 @@ def leading(tensor: Tensor, dim: int, parts: tuple[int, ...], have: tuple[int, .
     if have == parts:
         return tensor
     starts = [0, *accumulate(parts)]
-    slices = [tensor.narrow(dim, start, width) for start, width in zip(starts, have)]
+    slices = [narrow(tensor, dim, start, width) for start, width in zip(starts, have)]
     return slices[0] if len(slices) == 1 else torch.cat(slices, dim)
 
 

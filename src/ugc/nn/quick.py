@@ -131,6 +131,31 @@ def _biased(y: Tensor, bias: Tensor | None) -> Tensor:
     return y if bias is None else y + bias.to(y.dtype).view(1, -1, 1, 1)
 
 
+def narrow(tensor: Tensor, dim: int, start: int, width: int) -> Tensor:
+    """tensor.narrow(dim, start, width); its gradient is laid out as what it comes from, and torch's never is."""
+    if here(tensor) and tensor.requires_grad and torch.is_grad_enabled() and tensor.dim() == 4:
+        part: Tensor = _Narrow.apply(tensor, dim, start, width)  # type: ignore[no-untyped-call]
+        return part
+    return tensor.narrow(dim, start, width)
+
+
+class _Narrow(torch.autograd.Function):
+    """A slice, and in its place the gradient among zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, dim: int, start: int, width: int) -> Tensor:
+        ctx.shape, ctx.at = tensor.shape, (dim, start, width)
+        return tensor.narrow(dim, start, width)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = gradients
+        layout = torch.channels_last if in_channels_last(gradient) else torch.contiguous_format
+        whole = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout).zero_()
+        whole.narrow(*ctx.at).copy_(gradient)
+        return whole, None, None, None
+
+
 def _cover(x: Tensor, k: int, stride: int) -> Tensor:
     """[N, H, W, C] -> [N, H', W', k k C], H' = (H - k) / stride + 1: what a filter of k x k covers at each place."""
     return torch.cat([x[:, down, right] for down, right in _shifts(x.shape[1], x.shape[2], k, stride)], -1)

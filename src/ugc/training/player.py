@@ -7,7 +7,7 @@ built, so a sandwich of sub-networks costs the memory of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import torch
@@ -75,7 +75,8 @@ class Player(nn.Module, Generic[N]):
         self.own = [p for p in net.parameters() if p.requires_grad]
         self.spectral = spectral(net)
         fused = device.device.type in ("cpu", "cuda")
-        self.optimiser = torch.optim.Adam(self.own, lr=config.lr, betas=config.betas, fused=fused)
+        flat = [_flat(parameter.detach()) for parameter in self.own]
+        self.optimiser = torch.optim.Adam(flat, lr=config.lr, betas=config.betas, fused=fused)
         self.scaler = device.scaler()
 
     def forward(self, x: Tensor, *args: Any) -> Tensor:
@@ -101,6 +102,10 @@ class Player(nn.Module, Generic[N]):
                 if grad is not None:
                     parameter.grad = _laid_as(parameter, grad) if parameter.grad is None else parameter.grad.add_(grad)
         processes.mean_(parameter.grad for parameter in self.own if parameter.grad is not None)
+        flat = self.optimiser.param_groups[0]["params"]
+        for parameter, memory in zip(self.own, flat):
+            memory.data = _flat(parameter.data)
+            memory.grad = None if parameter.grad is None else _flat(parameter.grad)
         if self.scaler:
             self.scaler.step(self.optimiser)
             self.scaler.update()
@@ -108,25 +113,39 @@ class Player(nn.Module, Generic[N]):
             self.optimiser.step()
         for layer in self.spectral:  # u and v move with the weights, and nowhere else
             layer.iterate()
-        for parameter in self.own:
+        for parameter in (*self.own, *flat):
             parameter.grad = None
 
     def state(self) -> dict[str, Any]:
-        """All that a checkpoint needs of this player."""
+        """All that a checkpoint needs of this player, in shapes that do not tell how weights are laid out here."""
         scaler = self.scaler.state_dict() if self.scaler else {}
-        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "scaler": scaler}
+        optimiser = self._each_moment(self.optimiser.state_dict(), lambda p, flat: flat.as_strided(p.shape, p.stride()))
+        return {"net": self.net.state_dict(), "optimiser": optimiser, "scaler": scaler}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        for parameter, moments in self.optimiser.state.items():  # of a machine that lays weights otherwise
-            for name, moment in moments.items():
-                if moment.shape == parameter.shape:
-                    moments[name] = _laid_as(parameter, moment)
+        optimiser = self._each_moment(state["optimiser"], lambda p, moment: _flat(_laid_as(p, moment)))
+        self.optimiser.load_state_dict(optimiser)
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
 
 
+    def _each_moment(self, state: dict[str, Any], change: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
+        """The optimiser's state with what it keeps of each weight changed."""
+        kept = {i: {name: value if name == "step" else change(self.own[i], value) for name, value in moments.items()}
+                for i, moments in state["state"].items()}
+        return {**state, "state": kept}
+
+
 def _laid_as(parameter: Tensor, other: Tensor) -> Tensor:
-    """Its gradient or a moment of it in a parameter's layout: torch's fused Adam on a CPU reads all as flat memory."""
+    """Its gradient or a moment of it, in a parameter's layout."""
     return other if other.stride() == parameter.stride() else torch.empty_like(parameter).copy_(other)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """A tensor as it lies in memory, [numel], whatever its layout, and not copied.
+
+    So the optimiser sees it: torch's fused Adam on a CPU reads memory without a look at strides, and copies in vain a
+    gradient that is not NCHW.
+    """
+    return tensor.as_strided((tensor.numel(),), (1,))
