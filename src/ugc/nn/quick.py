@@ -32,6 +32,7 @@ FEW = 3  # channels out
 LARGE = 5  # the least kernel for which rows pay
 HEAVY = 1 << 18  # weights from which on a product pays
 HEAVIER = 1 << 13  # and for each pixel of all images
+LAID = 1 << 19  # weights from which on another layout of their gradient costs more than a call
 MANY = 1 << 17  # numbers an image from which on another layout of it costs more than a call an image; in bf16 half of it
 SOME = 16  # channels from which on the batch goes among them
 
@@ -132,8 +133,8 @@ def _biased(y: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def narrow(tensor: Tensor, dim: int, start: int, width: int) -> Tensor:
-    """tensor.narrow(dim, start, width); its gradient is laid out as what it comes from, and torch's never is."""
-    if here(tensor) and tensor.requires_grad and torch.is_grad_enabled() and tensor.dim() == 4:
+    """tensor.narrow(dim, start, width); of a large weight the gradient is laid out as it comes, unlike that of torch."""
+    if tensor.numel() >= LAID and tensor.dim() == 4 and tensor.requires_grad and torch.is_grad_enabled() and here(tensor):
         part: Tensor = _Narrow.apply(tensor, dim, start, width)  # type: ignore[no-untyped-call]
         return part
     return tensor.narrow(dim, start, width)
