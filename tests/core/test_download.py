@@ -1,11 +1,11 @@
 """Downloads against a server of our own on the loopback: resumed, checked, whole or absent, one sentence on failure."""
 
 import hashlib
-import os
 import resource
 import shutil
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -359,13 +359,14 @@ def test_too_little_room_is_said_before(server, tmp_path, monkeypatch):
 
 def test_two_at_once_are_one_download(server, tmp_path, capsys):
     go, both = threading.Event(), ThreadPoolExecutor(2)
-    server.cuts, server.after = [1_000_000], lambda: go.wait(5)
+    server.cuts, server.after = [1_000_000], lambda: go.wait(60)
     first = both.submit(get, server, tmp_path / "w")
     while not server.asked:
-        os.sched_yield()
+        time.sleep(0.01)
     second = both.submit(get, server, tmp_path / "w")
     while "waiting for it" not in capsys.readouterr().err:
         assert not second.done()
+        time.sleep(0.01)
     go.set()
     assert first.result().read_bytes() == second.result().read_bytes() == DATA
     assert server.asked == [None, "bytes=1000000-"] and names(tmp_path) == ["w"]
