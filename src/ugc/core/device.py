@@ -45,7 +45,7 @@ class Device:
         return to_channels_last(x)
 
     def settle(self, net: torch.nn.Module) -> None:
-        """Lay the weights of a net that learns as its layers' kernels take them; their values are the same.
+        """Lay the weights of a net that learns or is asked often as its layers' kernels take them, with the same values.
 
         channels_last on a CPU in bf16, where its pictures are laid so: else a convolution moves its weights in every pass.
         """

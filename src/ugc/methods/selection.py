@@ -91,6 +91,7 @@ class SupernetScore:
     def member(self, arch: Arch) -> Generator:
         """A static, recalibrated copy of one sub-network."""
         net = shrink(self.supernet, arch)
+        self.device.settle(net)
         with self.device.autocast():
             recalibrate(net, (self.device.laid_out(chunk) for chunk in self.calibration))
         return net
