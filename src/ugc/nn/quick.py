@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ugc.core.device import exact, in_channels_last, to_channels_last
+from ugc.nn.patches import cover, put
 
 FEW = 3  # channels out
 LARGE = 5  # the least kernel for which rows pay
@@ -103,7 +104,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
         size = [(side + 2 * padding - k) // stride + 1 for side in x.shape[2:]]
         if _heavy(x, weight, size):
             framed = F.pad(x, (padding,) * 4) if padding else x
-            covered: Tensor = _Covered.apply(framed.permute(0, 2, 3, 1), k, stride)  # type: ignore[no-untyped-call]
+            covered = cover(framed.permute(0, 2, 3, 1), k, stride)
             y = covered.flatten(0, 2) @ weight.permute(0, 2, 3, 1).flatten(1).t()  # [N H' W', k k C] [k k C, o]
             return _biased(y.view(len(x), *size, out).permute(0, 3, 1, 2), bias)
     return F.conv2d(x, weight, bias, stride, padding)
@@ -117,7 +118,7 @@ def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
     k = weight.shape[2]
     tall, wide = ((side - 1) * stride + k + more for side in size)
     spread = x.permute(0, 2, 3, 1).reshape(-1, c) @ weight.permute(0, 2, 3, 1).flatten(1)  # [N H W, C] [C, k k o]
-    y: Tensor = _Put.apply(spread.view(n, *size, -1), (tall, wide), k, stride)  # type: ignore[no-untyped-call]
+    y = put(spread.view(n, *size, -1), (tall, wide), k, stride)
     y = y[:, padding:tall - padding, padding:wide - padding].permute(0, 3, 1, 2)
     return _biased(to_channels_last(y) if in_channels_last(x) else y.contiguous(), bias)
 
@@ -155,52 +156,6 @@ class _Narrow(torch.autograd.Function):
         whole = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout).zero_()
         whole.narrow(*ctx.at).copy_(gradient)
         return whole, None, None, None
-
-
-def _cover(x: Tensor, k: int, stride: int) -> Tensor:
-    """[N, H, W, C] -> [N, H', W', k k C], H' = (H - k) / stride + 1: what a filter of k x k covers at each place."""
-    return torch.cat([x[:, down, right] for down, right in _shifts(x.shape[1], x.shape[2], k, stride)], -1)
-
-
-def _put(z: Tensor, size: tuple[int, int], k: int, stride: int) -> Tensor:
-    """[N, H', W', k k C] -> [N, *size, C]: each k x k at its place, added up in float32 at least. `_cover` transposed."""
-    sums = torch.promote_types(z.dtype, torch.float32)
-    y = torch.zeros(len(z), *size, z.shape[3] // k**2, dtype=sums, device=z.device)
-    for (down, right), part in zip(_shifts(*size, k, stride), z.split(y.shape[3], -1)):
-        y[:, down, right] += part
-    return y.to(z.dtype)
-
-
-def _shifts(tall: int, wide: int, k: int, stride: int) -> list[tuple[slice, slice]]:
-    """For each tap of a filter, row by row, the pixels that it meets."""
-    downs, rights = ([slice(a, side - k + a + 1, stride) for a in range(k)] for side in (tall, wide))
-    return [(down, right) for down in downs for right in rights]
-
-
-class _Covered(torch.autograd.Function):
-    """`_cover` with its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, k: int, stride: int) -> Tensor:
-        ctx.like = tuple(x.shape[1:3]), k, stride
-        return _cover(x, k, stride)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _put(gradients[0], *ctx.like), None, None
-
-
-class _Put(torch.autograd.Function):
-    """`_put` with its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, size: tuple[int, int], k: int, stride: int) -> Tensor:
-        ctx.like = k, stride
-        return _put(z, size, k, stride)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        return _cover(gradients[0], *ctx.like), None, None, None
 
 
 def by_rows(x: Tensor, weight: Tensor) -> Tensor:
