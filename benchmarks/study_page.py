@@ -50,12 +50,14 @@ WORDS = {  # name without seed -> what it is
     "wide-25": "the wide teacher alone", "lite0-25": "L_OD on Lite0, no L1", "lite0-more-25": "the same, style x 10",
     "lite0-less-25": "the same, style / 10", "hed-25": "L_OD on HED's VGG trunk, no L1", "uniform-25": "G_r drawn uniformly",
     "ugc-25-64x": "**student, 25 %, 64x**", "ugc-10-64x": "**student, 10 %, 64x**",
+    "ugc-25-20x": "**student, 25 %, 20x**", "ugc-25-12x": "**student, 25 %, 12x**",
     "emoji-100": "original, 100 %", "emoji-25": "original, 25 %", "emoji-ugc-25": "**student, 25 %**",
     "alone-25": "student alone (control)", "all-25": "U: all 16,880 other characters, too",
 }
 PAIRS = (("ugc-25", "original-25"), ("ugc-25", "original-100"), ("ugc-10", "original-10"), ("ugc-10", "original-100"),
          ("original-25", "original-100"), ("original-10", "original-100"), ("ugc-10", "ugc-25"))
-MORE = (("ugc-25-64x", "ugc-25"), ("ugc-10-64x", "ugc-10"), ("ugc-50", "original-50"), ("ugc-50", "original-100"),
+MORE = (("ugc-25-64x", "ugc-25"), ("ugc-25-20x", "ugc-25"), ("ugc-25-12x", "ugc-25"), ("ugc-25-12x", "original-25"),
+        ("ugc-10-64x", "ugc-10"), ("ugc-50", "original-50"), ("ugc-50", "original-100"),
         ("ugc-5", "original-5"), ("ugc-5", "original-100"), ("unet-25", "unet-original-25"),
         ("unet-25", "unet-original-100"), ("unet-25-22x", "unet-25"), ("unet-25", "ugc-25"),
         ("unet-original-100", "original-100"))

@@ -86,6 +86,8 @@ TABLE = """
     help    batch-norm-25      25      -              -original none  generator.norm=batch
     more    ugc-25-64x         25      ugc-25         -budget 64x
     more    ugc-10-64x         10      ugc-10         -budget 64x
+    more    ugc-25-20x         25      ugc-25         -budget 20x
+    more    ugc-25-12x         25      ugc-25         -budget 12x
     more    original-50        50      -              -method original  steps.original=STEPS
     more    original-5         5       -              -method original  steps.original=STEPS
     more    ugc-50             50      -              -original none

@@ -72,7 +72,7 @@ def test_every_row_is_a_run_that_the_command_line_takes(tmp_path, monkeypatch):
             recipes[name] = recipe_of(it.command(row))
     for name, recipe in recipes.items():
         assert recipe.data.labels == float(SHARES[named[name].labels]) and recipe.seed == 0, name
-        told = [budget for budget in ("64x", "22x") if budget in name]
+        told = [budget for budget in ("64x", "22x", "20x", "12x") if budget in name]
         assert recipe.budget == (told or ["15x" if "unet" in name else "40x"])[0], name
         assert recipe.family == ("pix2pix-unet" if "unet" in name else "pix2pix-resnet"), name
     assert all(recipes[f"original-{labels}-0"].steps.original == LENGTHS[0] for labels in ("100", "50", "5"))
