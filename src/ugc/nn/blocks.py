@@ -52,9 +52,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, mid: int | None = None, images: int = 1) -> Tensor:
         """x [N, C, H, W]; `mid` channels inside (default C). A separate one takes images side by side, too."""
         c = x.shape[1] // images
-        side = {"images": images} if self.separate else {}
-        y = F.relu(self.norm1(self.conv1(x, width=mid or c, **side)))
-        out: Tensor = x + self.norm2(self.conv2(y, width=c, **side))
+        y = F.relu(self.norm1(self.conv1(x, width=mid or c, images=images)))
+        out: Tensor = x + self.norm2(self.conv2(y, width=c, images=images))
         return out
 
 

@@ -49,7 +49,7 @@ def instance_norm(x: Tensor, eps: float) -> Tensor:
         return torch.instance_norm(x, None, None, None, None, True, 0.1, eps, torch.backends.cudnn.enabled)
     if not in_channels_last(x):
         return torch.group_norm(x, x.shape[1], None, None, eps)
-    if len(x) == 1 or x[0].numel() >= (MANY // 2 if x.dtype == torch.bfloat16 else MANY):
+    if len(x) == 1 or _large(x):
         each = [_of_its_image(image, eps) for image in x.split(1)]
         return each[0] if len(each) == 1 else torch.cat(each)
     if x.dtype != torch.float32 and x.shape[1] >= SOME:  # there a batch norm is the less exact of both
@@ -64,8 +64,13 @@ def _of_its_image(x: Tensor, eps: float) -> Tensor:
 
 def side_by_side(x: Tensor) -> bool:
     """Whether the images x [N, C, H, W] are quicker through a norm as one of N C channels."""
-    small = x[0].numel() < MANY // 2 and x.shape[1] >= SOME
+    small = x.shape[1] >= SOME and not _large(x)
     return here(x) and x.dtype == torch.bfloat16 and len(x) > 1 and small and in_channels_last(x)
+
+
+def _large(x: Tensor) -> bool:
+    """Whether another layout of an image of x [N, C, H, W] costs more than a call."""
+    return x[0].numel() >= (MANY // 2 if x.dtype == torch.bfloat16 else MANY)
 
 
 def beside(x: Tensor) -> Tensor:
@@ -100,11 +105,10 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     if here(x):
         out, k = len(weight), weight.shape[2]
         if out <= FEW and k >= LARGE and stride == 1:
-            return _biased(by_rows(F.pad(x, (padding,) * 4) if padding else x, weight), bias)  # a pad of 0 is a copy
+            return _biased(by_rows(_framed(x, padding), weight), bias)
         size = [(side + 2 * padding - k) // stride + 1 for side in x.shape[2:]]
         if _heavy(x, weight, size):
-            framed = F.pad(x, (padding,) * 4) if padding else x
-            covered = cover(framed.permute(0, 2, 3, 1), k, stride)
+            covered = cover(_framed(x, padding).permute(0, 2, 3, 1), k, stride)
             y = covered.flatten(0, 2) @ weight.permute(0, 2, 3, 1).flatten(1).t()  # [N H' W', k k C] [k k C, o]
             return _biased(y.view(len(x), *size, out).permute(0, 3, 1, 2), bias)
     return F.conv2d(x, weight, bias, stride, padding)
@@ -127,6 +131,10 @@ def _heavy(x: Tensor, weight: Tensor, size: list[int]) -> bool:
     """Whether a weight that meets size[0] x size[1] places of each image is quicker in a product."""
     least = max(HEAVY, HEAVIER * len(x) * size[0] * size[1])
     return x.dtype == torch.bfloat16 and weight.numel() >= least
+
+
+def _framed(x: Tensor, p: int) -> Tensor:
+    return F.pad(x, (p, p, p, p)) if p else x  # a pad of 0 is a copy
 
 
 def _biased(y: Tensor, bias: Tensor | None) -> Tensor:

@@ -104,7 +104,7 @@ class Player(nn.Module, Generic[N]):
         processes.mean_(parameter.grad for parameter in self.own if parameter.grad is not None)
         flat = self.optimiser.param_groups[0]["params"]
         for parameter, memory in zip(self.own, flat):
-            memory.data = _flat(parameter.data)
+            memory.data = _flat(parameter.data)  # a net may have got other memory (`net.double()`)
             memory.grad = None if parameter.grad is None else _flat(parameter.grad)
         if self.scaler:
             self.scaler.step(self.optimiser)
@@ -128,7 +128,6 @@ class Player(nn.Module, Generic[N]):
         self.optimiser.load_state_dict(optimiser)
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
-
 
     def _each_moment(self, state: dict[str, Any], change: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
         """The optimiser's state with what it keeps of each weight changed."""
