@@ -33,11 +33,11 @@ def maps(*widths, seed=0):
 
 def test_leading_takes_each_part_from_its_own_start():
     t = torch.arange(10)
-    assert leading(t, 0, (4, 6), (2, 3)).tolist() == [0, 1, 4, 5, 6]
-    assert leading(t, 0, (10,), (3,)).tolist() == [0, 1, 2]
-    assert leading(t, 0, (2, 3, 5), (1, 3, 1)).tolist() == [0, 2, 3, 4, 5]
-    assert leading(t, 0, (4, 6), (4, 6)) is t
-    assert leading(t.view(1, 10), 1, (4, 6), (1, 1)).tolist() == [[0, 4]]
+    assert leading(t, (0, (4, 6), (2, 3))).tolist() == [0, 1, 4, 5, 6]
+    assert leading(t, (0, (10,), (3,))).tolist() == [0, 1, 2]
+    assert leading(t, (0, (2, 3, 5), (1, 3, 1))).tolist() == [0, 2, 3, 4, 5]
+    assert leading(t, (0, (4, 6), (4, 6))) is t
+    assert leading(t.view(1, 10), (1, (4, 6), (1, 1))).tolist() == [[0, 4]]
 
 
 @pytest.mark.parametrize("layer", [

@@ -147,13 +147,33 @@ def test_a_product_of_few_pixels(transposed, n, side, kernel, stride, padding, l
 def test_the_gradient_of_a_slice_lies_as_it_comes(layout, monkeypatch):
     monkeypatch.setattr(quick, "LAID", 64)
     weight, part = random(6, 5, 3, 3).requires_grad_(), random(4, 2, 3, 3, layout=layout)
-    cut = quick.narrow(quick.narrow(weight, 0, 0, 4), 1, 3, 2)
+    cut = quick.narrow(weight, ((0, 0, 4), (1, 3, 2)))
     assert torch.equal(cut, weight[:4, 3:]) and cut.data_ptr() == weight[:, 3:].data_ptr()
     (gradient,) = torch.autograd.grad(cut, weight, part)
     assert gradient.is_contiguous(memory_format=LAYOUTS[layout]) and torch.equal(gradient[:4, 3:], part)
     assert int((gradient != 0).sum()) == part.numel()
     with torch.no_grad():
-        assert torch.equal(quick.narrow(weight, 1, 3, 2), weight[:, 3:])
+        assert torch.equal(quick.narrow(weight, ((1, 3, 2),)), weight[:, 3:])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_gradient_of_a_slice_is_added_where_gradients_are_added_up(layout, monkeypatch):
+    """Two slices that share a corner, and the whole: the sum is that of torch, and what was added is not given back."""
+    monkeypatch.setattr(quick, "LAID", 64)
+    weight, before = random(6, 5, 3, 3).requires_grad_(), random(6, 5, 3, 3, layout=layout)
+    part, other = random(4, 2, 3, 3, layout=layout), random(6, 3, 3, 3)
+
+    def cut():
+        return quick.narrow(weight, ((0, 0, 4), (1, 3, 2))), quick.narrow(weight, ((1, 2, 3),))
+
+    weight.grad = before.clone(memory_format=torch.preserve_format)
+    assert torch.autograd.grad(cut(), weight, (part, other), allow_unused=True) == (None,)
+    expected = before.clone()
+    expected[:4, 3:] += part
+    expected[:, 2:] += other
+    torch.testing.assert_close(weight.grad, expected, rtol=0, atol=1e-6)
+    (whole,) = torch.autograd.grad((*cut(), weight), weight, (part, other, before))  # of the whole weight as ever
+    assert torch.equal(whole, before)
 
 
 @pytest.mark.parametrize("n, c, side", [(1, 3, 4), (3, 1, 2), (2, 5, 6)])

@@ -21,12 +21,21 @@ from ugc.core.device import in_channels_last, to_channels_last
 from ugc.nn.quick import conv2d, conv_transpose2d, instance_norm, narrow, pointwise, reflected
 
 
-def leading(tensor: Tensor, dim: int, parts: tuple[int, ...], have: tuple[int, ...]) -> Tensor:
-    """THE slice rule: along `dim`, the leading `have[i]` channels of each part of full width `parts[i]`."""
-    if have == parts:
+Rule = tuple[int, tuple[int, ...], tuple[int, ...]]  # dim, parts, have
+
+
+def leading(tensor: Tensor, *rules: Rule) -> Tensor:
+    """THE slice rule: along each `dim`, the leading `have[i]` channels of each part of full width `parts[i]`.
+
+    Along one dimension at most there are several parts.
+    """
+    rules = tuple(rule for rule in rules if rule[1] != rule[2])
+    if not rules:
         return tensor
+    *others, (dim, parts, have) = sorted(rules, key=lambda rule: len(rule[1]))
+    box = tuple((other, 0, widths[0]) for other, _, widths in others)
     starts = [0, *accumulate(parts)]
-    slices = [narrow(tensor, dim, start, width) for start, width in zip(starts, have)]
+    slices = [narrow(tensor, (*box, (dim, start, width))) for start, width in zip(starts, have)]
     return slices[0] if len(slices) == 1 else torch.cat(slices, dim)
 
 
@@ -83,10 +92,10 @@ class ElasticConv(Elastic):
         self.bias = nn.Parameter(torch.empty(width)) if bias else None
 
     def cut(self, have: tuple[int, ...], width: int) -> dict[str, Tensor]:
-        out = leading(self.weight, 0, (self.width,), (width,))
-        tensors = {"weight": leading(out, 1, self.parts, have)}
+        out = (0, (self.width,), (width,))
+        tensors = {"weight": leading(self.weight, out, (1, self.parts, have))}
         if self.bias is not None:
-            tensors["bias"] = leading(self.bias, 0, (self.width,), (width,))
+            tensors["bias"] = leading(self.bias, out)
         return tensors
 
     def forward(self, *xs: Tensor, width: int | None = None, images: int = 1) -> Tensor:
@@ -115,10 +124,9 @@ class ElasticConvTranspose(Elastic):
         self.bias = nn.Parameter(torch.empty(width)) if bias else None
 
     def cut(self, have: tuple[int, ...], width: int) -> dict[str, Tensor]:
-        out = leading(self.weight, 1, (self.width,), (width,))
-        tensors = {"weight": leading(out, 0, self.parts, have)}
+        tensors = {"weight": leading(self.weight, (1, (self.width,), (width,)), (0, self.parts, have))}
         if self.bias is not None:
-            tensors["bias"] = leading(self.bias, 0, (self.width,), (width,))
+            tensors["bias"] = leading(self.bias, (0, (self.width,), (width,)))
         return tensors
 
     def forward(self, *xs: Tensor, width: int | None = None) -> Tensor:
@@ -144,7 +152,7 @@ class ElasticDepthwise(Elastic):
         self.bias = nn.Parameter(torch.empty(width))
 
     def cut(self, have: tuple[int, ...], width: int) -> dict[str, Tensor]:
-        return {"weight": leading(self.weight, 0, self.parts, have), "bias": leading(self.bias, 0, self.parts, have)}
+        return {name: leading(getattr(self, name), (0, self.parts, have)) for name in ("weight", "bias")}
 
     def forward(self, x: Tensor, images: int = 1) -> Tensor:
         groups, p = x.shape[1], self.kernel // 2
@@ -196,7 +204,7 @@ class ElasticBatchNorm(Elastic):
 
     def cut(self, have: tuple[int, ...], width: int) -> dict[str, Tensor]:
         names = ("running_mean", "running_var") if self.weight is None else ("weight", "bias", "running_mean", "running_var")
-        return {name: leading(getattr(self, name), 0, self.parts, have) for name in names}
+        return {name: leading(getattr(self, name), (0, self.parts, have)) for name in names}
 
     def forward(self, x: Tensor) -> Tensor:
         c = x.shape[1]

@@ -29,11 +29,13 @@ from torch import Tensor
 from ugc.core.device import exact, in_channels_last, to_channels_last
 from ugc.nn.patches import cover, put
 
+Box = tuple[tuple[int, int, int], ...]  # what `narrow` leaves: of a dimension from where on how much
+
 FEW = 3  # channels out
 LARGE = 5  # the least kernel for which rows pay
 HEAVY = 1 << 18  # weights from which on a product pays
 HEAVIER = 1 << 13  # and for each pixel of all images
-LAID = 1 << 19  # weights from which on another layout of their gradient costs more than a call
+LAID = 1 << 19  # weights from which on zeros for their gradient, and another layout of it, cost more than a call
 MANY = 1 << 17  # numbers an image from which on another layout of it costs more than a call an image; in bf16 half of it
 SOME = 16  # channels from which on the batch goes among them
 
@@ -141,29 +143,42 @@ def _biased(y: Tensor, bias: Tensor | None) -> Tensor:
     return y if bias is None else y + bias.to(y.dtype).view(1, -1, 1, 1)
 
 
-def narrow(tensor: Tensor, dim: int, start: int, width: int) -> Tensor:
-    """tensor.narrow(dim, start, width); of a large weight the gradient is laid out as it comes, unlike that of torch."""
+def narrow(tensor: Tensor, box: Box) -> Tensor:
+    """tensor.narrow(dim, start, width) for each of the box.
+
+    Of a large weight the gradient goes where it is added up, into that place of `.grad`, once there is one (`Player.learn`);
+    before that it lies among zeros, laid out as it comes, unlike that of torch.
+    """
     if tensor.numel() >= LAID and tensor.dim() == 4 and tensor.requires_grad and torch.is_grad_enabled() and here(tensor):
-        part: Tensor = _Narrow.apply(tensor, dim, start, width)  # type: ignore[no-untyped-call]
+        part: Tensor = _Narrow.apply(tensor, box)  # type: ignore[no-untyped-call]
         return part
-    return tensor.narrow(dim, start, width)
+    return _at(tensor, box)
+
+
+def _at(tensor: Tensor, box: Box) -> Tensor:
+    for dim, start, width in box:
+        tensor = tensor.narrow(dim, start, width)
+    return tensor
 
 
 class _Narrow(torch.autograd.Function):
-    """A slice, and in its place the gradient among zeros."""
+    """A slice; its gradient is added in place, or lies among zeros."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, dim: int, start: int, width: int) -> Tensor:
-        ctx.shape, ctx.at = tensor.shape, (dim, start, width)
-        return tensor.narrow(dim, start, width)
+    def forward(ctx: Any, tensor: Tensor, box: Box) -> Tensor:
+        ctx.whole, ctx.box = tensor, box
+        return _at(tensor, box)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient,) = gradients
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:
+        (gradient,), sums = gradients, ctx.whole.grad if ctx.whole.is_leaf else None
+        if sums is not None:
+            _at(sums, ctx.box).add_(gradient)
+            return None, None
         layout = torch.channels_last if in_channels_last(gradient) else torch.contiguous_format
-        whole = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout).zero_()
-        whole.narrow(*ctx.at).copy_(gradient)
-        return whole, None, None, None
+        whole = torch.zeros_like(ctx.whole, dtype=gradient.dtype, memory_format=layout)
+        _at(whole, ctx.box).copy_(gradient)
+        return whole, None
 
 
 def by_rows(x: Tensor, weight: Tensor) -> Tensor:
