@@ -70,6 +70,16 @@ def step(section: Section) -> None:
         section.hide("Where the time goes, milliseconds", table(rows))
 
 
+def ceiling(section: Section) -> None:
+    """Rows: case, version, `of peak` and `ceiling` ("61 %")."""
+    for version, rows in _by(section.rows, lambda row: row["version"]).items():
+        reached = {row["case"]: {name: float(row[key].rstrip(" %")) for name, key in
+                                 (("reached", "of peak"), ("the products alone", "ceiling"))} for row in rows}
+        section.draw(version, f"Share of the convolution peak in {version}, of steps and of their products alone", bars, reached,
+                     "useful multiply-adds, % of the machine's convolution peak in the same run", form="{:.0f}")
+    section.say(table(section.rows))
+
+
 def curves(section: Section) -> None:
     """Rows: case, loss, means and `bf16 to fp32`, `seed to seed`, `of that`; `curves` by family, loss and version."""
     near = sum(row["of that"] <= 1 for row in section.rows)
@@ -169,7 +179,7 @@ def growth(section: Section) -> None:
 
 
 SECTIONS: dict[str, Callable[[Section], None]] = {
-    "step": step, "curves": curves, "search": search, "latency": latency, "data": data, "growth": growth}
+    "step": step, "ceiling": ceiling, "curves": curves, "search": search, "latency": latency, "data": data, "growth": growth}
 
 
 def ratios(found: Mapping[tuple[str, str], list[dict[str, Any]]], axis: str, key: str) -> dict[str, Lines]:

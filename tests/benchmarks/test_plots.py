@@ -9,7 +9,7 @@ from sections import ratios
 
 from ugc.core.errors import UserError
 
-NAMES = ("step", "curves", "search", "latency", "data", "growth", "gpu")
+NAMES = ("step", "ceiling", "curves", "search", "latency", "data", "growth", "gpu")
 MACHINE = {"device": "cpu (no chip, 1 threads), fp32", "torch": "0", "commit": "abc", "date": "2000-01-01"}
 
 

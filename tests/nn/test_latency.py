@@ -187,6 +187,18 @@ def test_members_show_every_layer_and_every_value():
         assert {arch[choice.name] for arch in archs} == set(choice.values)
 
 
+@pytest.mark.parametrize("family", ["pix2pix-resnet", "pix2pix-unet"])
+def test_members_go_from_small_to_large_and_tell_layers_apart(family):
+    """A law of t(w, v) wants small nets and large ones, and widths that do not all rise together."""
+    _, cost = cost_model(family)
+    drawn = design(cost.space, 12, np.random.default_rng(0))[2:]
+    sizes = np.log([cost(arch).macs for arch in drawn])
+    assert np.corrcoef(np.arange(len(drawn)), sizes)[0, 1] > 0.8
+    widths = np.array([[arch[choice.name] for choice in cost.space.choices if not choice.is_depth] for arch in drawn]).T
+    between = np.corrcoef(widths)[np.triu_indices(len(widths), 1)]
+    assert 0.3 < np.median(between) < 0.9
+
+
 def test_blocks_of_one_place_share_their_times():
     net, cost = cost_model("pix2pix-resnet")
     places = {place_of(layer)[0] for layer in timed_layers(trace(net, cost.space.largest, SIZE))}

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from ugc.core.device import in_channels_last, to_channels_last
 from ugc.nn.quick import conv2d, conv_transpose2d, instance_norm, narrow, pointwise, reflected
 
-
 Rule = tuple[int, tuple[int, ...], tuple[int, ...]]  # dim, parts, have
 
 

@@ -70,13 +70,18 @@ def place_of(layer: LayerCost) -> Place:
 
 
 def design(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Arch]:
-    """Members to time: the largest, which has every layer, the smallest, and `count` - 2 in which each choice takes all of
-    its values equally often, in random order (a Latin hypercube)."""
-    columns = {}
+    """Members to time: the largest, which has every layer, the smallest, and `count` - 2 from small to large.
+
+    Each choice takes all of its values equally often among these, rising with the members but for a shift of each by up to
+    half of their number, drawn for each choice. In random order (a Latin hypercube) all would be of a middling size, and
+    the smallest, to which budgets lead, would stand alone.
+    """
+    columns, n = {}, count - 2
     for choice in space.choices:
-        values = [choice.values[i * len(choice.values) // max(count - 2, 1)] for i in range(count - 2)]
-        columns[choice.name] = [values[i] for i in rng.permutation(len(values))]
-    drawn = [Arch({name: values[i] for name, values in columns.items()}) for i in range(count - 2)]
+        values = [choice.values[i * len(choice.values) // max(n, 1)] for i in range(n)]
+        order = np.argsort(np.arange(n) + n * rng.uniform(-0.5, 0.5, n))
+        columns[choice.name] = dict(zip(order.tolist(), values, strict=True))
+    drawn = [Arch({name: column[i] for name, column in columns.items()}) for i in range(n)]
     return list(dict.fromkeys([space.largest, space.smallest, *drawn]))
 
 
