@@ -75,7 +75,7 @@ def ceiling(section: Section) -> None:
     for version, rows in _by(section.rows, lambda row: row["version"]).items():
         reached = {row["case"]: {name: float(row[key].rstrip(" %")) for name, key in
                                  (("reached", "of peak"), ("the products alone", "ceiling"))} for row in rows}
-        section.draw(version, f"Share of the convolution peak in {version}, of steps and of their products alone", bars, reached,
+        section.draw(version, f"Share of the convolution peak in {version}: a step, its products alone", bars, reached,
                      "useful multiply-adds, % of the machine's convolution peak in the same run", form="{:.0f}")
     section.say(table(section.rows))
 
