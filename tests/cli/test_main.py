@@ -279,8 +279,10 @@ def test_bad_folders(ugc, ugc_home, pairs_in, tiny, tmp_path, spoil, word):
     (("--set", "optimizer.lr=1"), "'optimiser'"), (("--set", "seed"), "KEY=VALUE"), (("--set", "data.sise=32"), "'size'"),
     (("--set", "optimiser.schedule=cosine"), "schedule"),
     (("--until", "distil"), "distill"), (("--device", "tpu"), "tpu"), (("--device", "cuda"), "cuda"),
+    (("--device", "cpu:x"), "cpu:x"),
     (("--precision", "fp16"), "fp16"), (("--original", "nowhere"), "nowhere"),
-    (("--set", "generator.blocs=3"), "'blocks'"),
+    (("--set", "generator.blocs=3"), "'blocks'"), (("--family", "pix2pix-unet", "--set", "generator.levels=1"), "levels"),
+    (("--original", "caf\udce9"), "can be no path here"),
     (("--direction", "BtoC"), "BtoC"), (("--precision", "fp8"), "fp8"), (("--base", "x"), "--base")])
 def test_bad_options(ugc, ugc_home, tiny_data, tiny, tmp_path, words, expected):
     fewer = () if "pix2pix-unet" in words else ("--set", "generator.blocks=3")  # for time

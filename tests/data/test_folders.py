@@ -10,6 +10,7 @@ import pytest
 
 from ugc.core.errors import UserError
 from ugc.data.dataset import DataConfig, Dataset, open_dataset
+from ugc.data.folders import natural
 from ugc.data.pictures import write_picture
 
 
@@ -123,3 +124,9 @@ def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "A" / "1.png").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"1\.png cannot be read as a picture"):
         opened(tmp_path)
+
+
+def test_frame_9_comes_before_frame_10_whatever_digits_are_in_it() -> None:
+    """A superscript two is a digit and no decimal one."""
+    names = ["b 10².png", "b 9².png", "①.png", "1².png", "٣.png"]
+    assert sorted(names, key=natural) == ["1².png", "٣.png", "b 9².png", "b 10².png", "①.png"]

@@ -191,6 +191,26 @@ def test_what_is_no_font_gets_one_sentence(tmp_path: Path) -> None:
         Face(tmp_path / "x.ttf")
 
 
+def test_a_damaged_font_gets_one_sentence_and_an_old_one_is_read(tmp_path: Path) -> None:
+    """fontTools reads tables as they are asked for. Old Apple fonts have no OS/2: their heights are in hhea."""
+    whole = font(tmp_path / "a.ttf", "AB")
+    for kept in (len(whole.read_bytes()) // 2, 300):
+        (tmp_path / "cut.ttf").write_bytes(whole.read_bytes()[:kept])
+        with pytest.raises(UserError, match=r"cut.ttf is (damaged|not a font)"):
+            Face(tmp_path / "cut.ttf")
+    tables = TTFont(whole)
+    del tables["OS/2"]
+    tables.save(tmp_path / "old.ttf")
+    assert Face(whole).centre == (880 - 120) / 2000 and Face(tmp_path / "old.ttf").centre == (900 - 200) / 2000
+
+
+def test_the_working_directory_is_not_replaced(glyphs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="name a new folder"):
+        write_folder(small(glyphs), (16, 16), Path("."))
+    assert not list(tmp_path.iterdir()) and not list(tmp_path.parent.glob(".*.part"))
+
+
 def small(dataset: Dataset) -> FontDataset:
     """The built-in set cut down to a few characters."""
     few = open_dataset(CONFIG, 0)

@@ -84,7 +84,7 @@ def test_a_meta_file_names_the_labelled(tmp_path: Path) -> None:
     assert s.hidden == 38
 
 
-@pytest.mark.parametrize(("line", "why"), [("nobody.png", "unknown"), ("t", "in the test set"),
+@pytest.mark.parametrize(("line", "why"), [("nobody.png", "unknown"), (".", "unknown"), ("t", "in the test set"),
                                            ("u1.png", "a source without a target")])
 def test_unknown_names_get_one_sentence(line: str, why: str, tmp_path: Path) -> None:
     meta = tmp_path / "x.meta"

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from ugc.engine.answers import open_answers
-from ugc.engine.compare import table
+from ugc.engine.compare import run_of, table
 from ugc.export.saved import load_tensors, save_tensors
 
 MEANS = ("psnr", "ssim", "l1")
@@ -94,6 +95,32 @@ def test_it_says_at_which_size_it_measures_and_why(ugc, tiny_run, tiny_data, tmp
         told = ugc("eval", words[0], tiny_data, *words[1:], "--json", "--device", "cpu")
         assert f"measures at {size} (height x width), {why}" in told.err.splitlines(), told.err
         assert json.loads(told.out)["protocol"]["size"] == [int(side) for side in size.split("x")]
+
+
+def test_a_net_is_of_its_run_from_wherever_it_is_named(ugc, tiny_run, tiny_data, tmp_path, monkeypatch):
+    """From inside its folder, and as the ONNX file in it: the run's seed, labels and test pictures hold."""
+    monkeypatch.chdir(tiny_run / "student")
+    told = ugc("eval", ".", tiny_data, "--device", "cpu")
+    assert told.code == 0 and f"data are read as in the run {tiny_run} (" in told.err
+    assert run_of(tiny_run / "student/model.onnx").folder == tiny_run == run_of(Path("model.onnx")).folder
+    assert not run_of(tmp_path / "model.onnx").recipe
+
+
+def test_a_size_beyond_the_runs_crops_is_measured_at(ugc, pairs_in, tiny, tmp_path):
+    """`load` is a matter of training."""
+    data, run = pairs_in(tmp_path / "data"), tmp_path / "run"
+    words = (*tiny, "--set", "data.load=36", "--until", "original", "--set", "generator.blocks=3")
+    assert ugc("run", data, "--out", run, *words).code == 0
+    told = ugc("eval", run / "original", data, "--size", 40, "--device", "cpu")
+    assert told.code == 0 and "measures at 40x40" in told.err
+
+
+def test_two_pictures_that_answer_one_source_are_refused(ugc, tiny_data, tmp_path):
+    answers = shutil.copytree(tiny_data / "testB", tmp_path / "answers")
+    first = min(answers.iterdir())
+    Image.open(first).convert("RGB").save(first.with_suffix(".jpg"))
+    told = ugc("eval", answers, tiny_data, "--device", "cpu")
+    assert told.code == 2 and f"{first.stem}.jpg and {first.stem}.png answer the same test source" in told.last
 
 
 @pytest.mark.skipif(torch.__version__ < (2, 13), reason="this torch has another exporter, and is told so")

@@ -6,7 +6,7 @@ from torch import nn
 
 from sizes import least_size
 from ugc.engine.job import Job
-from ugc.engine.plan import _seen, kept_bytes, reckoned
+from ugc.engine.plan import _seen, kept_bytes, plan, reckoned
 from ugc.engine.recipe import Recipe
 from ugc.models.discriminators import Discriminator, PatchConfig
 from ugc.models.generator import FAMILIES
@@ -73,3 +73,13 @@ def test_every_discriminator_that_learns_needs_its_memory(tiny_data, tmp_path):
     assert plain - shared == judge and own - plain >= judge
     alone, _ = needed("alone", "alone")
     assert judge < alone < needed("supernet")[0]
+
+
+def test_every_stage_that_trains_has_its_steps_and_its_memory(tiny_data, tmp_path):
+    fields = {"data": {"path": str(tiny_data), "size": 32}, "base": 16, "device": "cpu", "budget": "8x",
+              "steps": {"original": 7, "supernet": 5, "distill": 3}}
+    for method, steps in (("alone", {"original": 7, "alone": 8}), ("ugc", {"original": 7, "supernet": 5, "distill": 3})):
+        lines = plan(Job(Recipe.parse({**fields, "method": method}, "test").resolved(), tmp_path / "run"))
+        (stages,) = (line for line in lines if line.startswith("stages"))
+        assert all(f"{name} ({count} steps)" in stages for name, count in steps.items()) and stages.count("(") == len(steps)
+        assert [line.split()[1] for line in lines if line.startswith("memory")] == [f"{name}:" for name in steps]

@@ -1,5 +1,7 @@
 """Which files are sources, which instance maps are theirs, and what their answers are called."""
 
+import sys
+
 import pytest
 
 from ugc.core.encoding import Encoding, LabelEncoding
@@ -59,8 +61,22 @@ def test_elsewhere_they_are_named(tmp_path):
 
 def test_two_answers_of_one_name_are_refused(tmp_path):
     touch(tmp_path, "a/1.png", "b/1.png")
-    with pytest.raises(UserError, match="more than one label map"):
-        told(tmp_path / "*/1.png", PLAIN)
+    for encoding in (PLAIN, Encoding(channels=3)):
+        with pytest.raises(UserError, match=r"'1.png' would be the answer of more than one source"):
+            told(tmp_path / "*/1.png", encoding)
+
+
+def test_hidden_files_are_left_alone_and_no_glob_is_said(tmp_path):
+    """macOS leaves `._x.png` beside x.png."""
+    touch(tmp_path, "a/x.png", "a/._x.png")
+    for given in ("a", "a/*.png"):
+        assert told(tmp_path / given, Encoding(channels=3)) == [("x.png", None, "x.png")]
+    (tmp_path / "a/x.png").unlink()
+    with pytest.raises(UserError, match="no picture there"):
+        told(tmp_path / "a", PLAIN)
+    if sys.version_info < (3, 13):  # there `**` in a name means `*`
+        with pytest.raises(UserError, match="is no glob"):
+            told(tmp_path / "a**.png", PLAIN)
 
 
 @pytest.mark.parametrize("encoding", [Encoding(channels=3), PLAIN], ids=["pictures", "no edges"])

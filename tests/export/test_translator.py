@@ -1,5 +1,7 @@
 """Pictures through a saved net: at their own size, in their own depth, in any mode, one or many."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -157,6 +159,22 @@ def test_one_file_to_a_file_and_into_a_folder(tiny_run, colour, pictures, tmp_pa
     assert np.array_equal(read_picture(tmp_path / "out.png"), wanted)
     assert translate(tiny_run / "student", str(pictures / "a.png"), tmp_path / "out", "cpu") == 1
     assert np.array_equal(read_picture(tmp_path / "out/a.png"), wanted)
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tiny_run, pictures, tmp_path):
+    (tmp_path / "out.v1").mkdir()
+    assert translate(tiny_run / "student", str(pictures / "a.png"), tmp_path / "out.v1", "cpu") == 1
+    assert [path.name for path in (tmp_path / "out.v1").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("given, target", [("in", "in"), ("in/a.png", "in/a.png"), ("in/a.png", "in/../in"), ("in", "link")])
+def test_no_source_is_written_over(tiny_run, pictures, tmp_path, monkeypatch, given, target):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(pictures)
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    with pytest.raises(UserError, match="is a source itself and would be overwritten"):
+        translate(tiny_run / "student", given, Path(target), "cpu")
+    assert {path: path.read_bytes() for path in pictures.iterdir()} == before
 
 
 def test_a_folder(tiny_run_unet, grey, pictures, tmp_path):

@@ -35,3 +35,9 @@ def test_without_a_name_it_is_the_even_net_of_the_budget(method_of):
     assert chosen == even(cost, budget)
     with pytest.raises(UserError, match="w9"):
         method_of("alone", {"arch": "w9=4"}, **SMALL).select_by_rule(budget, cost)
+
+
+def test_it_takes_the_steps_of_both_stages_and_its_original_its_own(method_of):
+    steps = {"original": 100, "supernet": 20, "distill": 3}
+    assert {stage: method_of("alone", **SMALL).steps(stage, steps) for stage in ("original", "alone")} == {
+        "original": 100, "alone": 23}

@@ -96,6 +96,8 @@ def check_folder(options: argparse.Namespace) -> None:
 
 
 def write(dataset: Dataset, options: argparse.Namespace) -> None:
+    import shlex
+
     from ugc.core.log import say
     from ugc.data.dataset import DataConfig
     from ugc.data.fonts import write_folder
@@ -104,7 +106,7 @@ def write(dataset: Dataset, options: argparse.Namespace) -> None:
     for note in dataset.notes:
         say(note)
     upright = "" if dataset.flip_default else " --set data.flip=false"
-    say(f"written to {options.out}; next: ugc run {options.out} --size {options.size}{upright} --out RUN")
+    say(f"written to {options.out}; next: ugc run {shlex.quote(str(options.out))} --size {options.size}{upright} --out RUN")
 
 
 def fetch_public(options: argparse.Namespace) -> None:

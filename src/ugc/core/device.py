@@ -150,8 +150,8 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = device.split(":")[0]
-    if kind not in ("cpu", "cuda", "mps"):
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (":" in device and not number.isdecimal()):
         raise UserError(f"--device {device!r}: expected auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")

@@ -135,6 +135,7 @@ def place(text: str) -> Path:
         UserError: nothing here can have that path.
     """
     try:
+        text.encode()  # a name of other bytes could not be written into recipe.json
         path = Path(text).expanduser()
         path.resolve().exists()  # where this goes well, the system takes the name
     except (RuntimeError, ValueError, OSError) as error:

@@ -18,6 +18,13 @@ from ugc.core.images import Array
 from ugc.data.dataset import Size
 
 
+def _heights(tables: Any) -> tuple[int, int]:
+    """Ascender and descender in units of the em; old fonts have them in `hhea` only."""
+    if "OS/2" in tables:
+        return tables["OS/2"].sTypoAscender, tables["OS/2"].sTypoDescender
+    return tables["hhea"].ascent, tables["hhea"].descent
+
+
 class Face:
     """A font file, drawn black on white.
 
@@ -35,12 +42,19 @@ class Face:
         self._fonts: dict[int, ImageFont.FreeTypeFont] = {}
         self._lock = threading.Lock()  # FreeType faces are not thread-safe
         tables = self._tables()
-        self.name: str = tables["name"].getDebugName(4) or path.stem
-        self.units: int = tables["head"].unitsPerEm
-        self.cmap: dict[int, str] = tables.getBestCmap() or {}
-        self._advances: dict[str, tuple[int, int]] = tables["hmtx"].metrics
-        self.centre: float = (tables["OS/2"].sTypoAscender + tables["OS/2"].sTypoDescender) / 2 / self.units
-        self._axes = self._place_on_axes(tables)
+        try:  # tables are read as they are asked for
+            self.name: str = tables["name"].getDebugName(4) or path.stem
+            self.units: int = tables["head"].unitsPerEm
+            self.cmap: dict[int, str] = tables.getBestCmap() or {}
+            self._advances: dict[str, tuple[int, int]] = tables["hmtx"].metrics
+            above, below = _heights(tables)
+            self._axes = self._place_on_axes(tables)
+        except UserError:
+            raise
+        except Exception as error:  # fontTools has no one error for a damaged table: KeyError, struct.error, its own, ..
+            raise UserError(f"{path} is damaged, or lacks a table that a font needs ({error}); get it anew, or take another "
+                            f"font") from None
+        self.centre: float = (above + below) / 2 / self.units
 
     def _tables(self) -> Any:
         try:

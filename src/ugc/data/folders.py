@@ -194,7 +194,7 @@ def stamps(root: Path, paths: Iterable[str]) -> list[tuple[str, int, int]]:
 
 def natural(text: str) -> list[tuple[int, str]]:
     """Sort key by which frame_9 comes before frame_10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def _channels(infos: Mapping[str, Info]) -> int:

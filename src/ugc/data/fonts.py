@@ -114,10 +114,13 @@ def write_folder(dataset: Dataset, size: Size, out: Path) -> None:
     trainB holds the targets that exist, so trainA is larger where sources are unlabelled.
 
     Raises:
-        UserError: the folder exists and is not empty.
+        UserError: the folder exists and is not empty, or is the working directory, which cannot be replaced.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists already and is not an empty folder; choose another --out")
+    out = out.absolute()
+    if out == Path.cwd():
+        raise UserError("--out . is the folder that this command was given in; name a new folder, such as --out pictures")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:

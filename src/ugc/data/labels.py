@@ -93,7 +93,7 @@ def changed(folder: Path, split: Split, dataset: Dataset) -> str:
 
 def differs(path: Path, keys: Sequence[str]) -> bool:
     """Whether a file of `write_split` is there and lists other keys."""
-    return path.exists() and path.read_text().split("\n") != [*keys, ""]
+    return path.exists() and path.read_text(encoding="utf-8").split("\n") != [*keys, ""]
 
 
 def read_names(path: str | Path) -> list[str]:
@@ -110,7 +110,8 @@ def read_names(path: str | Path) -> list[str]:
 
 def key_of(name: str, keys: set[str]) -> str | None:
     """The key that a file name or stem means, or None."""
-    return next((key for key in (name, PurePosixPath(name).with_suffix("").as_posix()) if key in keys), None)
+    path = PurePosixPath(name)
+    return next((key for key in (name, path.with_suffix("").as_posix() if path.name else name) if key in keys), None)
 
 
 def _named(dataset: Dataset, path: str) -> set[str]:

@@ -11,7 +11,7 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import torch
@@ -150,7 +150,9 @@ class PictureAnswers(Answers):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = {key: path / name for key, name in Pictures(path, path).found.items()}
+        pictures = Pictures(path, path)
+        self.files = {key: path / name for key, name in pictures.found.items()}
+        self.clashes = pictures.clashes
         if not self.files:
             raise UserError(f"{path} holds neither a saved net (config.json and model.safetensors) nor a picture")
         self.size = picture_info(self.files[min(self.files)]).size
@@ -160,6 +162,9 @@ class PictureAnswers(Answers):
         """There must be one picture for each test source, at its size; others are not scored."""
         found = {key: name for key in data.keys for ending in ("", ENDINGS["A"], ENDINGS["B"])
                  if (name := key + ending) in self.files}
+        if clash := next(((one, other) for one, other in self.clashes if PurePosixPath(one).with_suffix("").as_posix()
+                          in found.values()), None):
+            raise UserError(f"{self.path}: {clash[0]} and {clash[1]} answer the same test source; leave one of them there")
         missing = [key for key in data.keys if key not in found]
         if missing:
             raise UserError(f"{self.path} lacks pictures for {len(missing):,} of {len(data):,} test sources, first "

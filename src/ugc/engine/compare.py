@@ -109,10 +109,11 @@ def settings(asked: Asked, answers: list[Answers]) -> tuple[DataConfig, int]:
     base: dict[str, Any] = {}
     seed = 0
     for one in answers:
-        recipe = Record(one.path.parent).recipe
-        if not base and same_data(str((recipe.get("data") or {}).get("path", "")), asked.data):
-            base, seed = dict(recipe["data"]), int(recipe.get("seed", 0))
-            say(f"data are read as in the run {one.path.parent} (size, direction, split by seed {seed})")
+        run = run_of(one.path)
+        if not base and same_data(run, asked.data):
+            base, seed = dict(run.recipe["data"]), int(run.recipe.get("seed", 0))
+            base.pop("load", None)  # a test image is not cropped
+            say(f"data are read as in the run {run.folder} (size, direction, split by seed {seed})")
     if not base:
         base["size"] = text_of(answers[0].size)
         directions = [one.direction for one in answers if one.direction]
@@ -141,10 +142,9 @@ def check_test(asked: Asked, answers: list[Answers], dataset: Dataset) -> None:
     """UserError where the run of an answer had other test pictures in the same data: some of these were trained on."""
     keys = [record.key for record in dataset.test]
     for one in answers:
-        run = Record(one.path.parent)
+        run = run_of(one.path)
         there = run.folder / "test.txt"
-        same = same_data(str((run.recipe.get("data") or {}).get("path", "")), asked.data)
-        if same and differs(there, keys):
+        if same_data(run, asked.data) and differs(there, keys):
             raise UserError(f"{one.path} was made with other test pictures of {asked.data} ({there}): it may have been "
                             f"trained on these; the data, or --seed, have changed; give a folder with a test of its own")
 
@@ -157,14 +157,21 @@ def why_size(asked: Asked, answers: list[Answers]) -> str:
     if isinstance(first, PictureAnswers):
         return f"as the pictures in {first.path} are"
     for one in answers:
-        recipe = Record(one.path.parent).recipe
-        if same_data(str((recipe.get("data") or {}).get("path", "")), asked.data):
-            return f"as in the run {one.path.parent}"
+        run = run_of(one.path)
+        if same_data(run, asked.data):
+            return f"as in the run {run.folder}"
     return f"the size that {first.path} was saved with"
 
 
-def same_data(one: str, other: str) -> bool:
-    """Whether two names mean the same data: a built-in set, or one folder."""
+def run_of(path: Path) -> Record:
+    """The run that a saved net, its ONNX file or a folder of pictures lies in; an empty record where it lies in none."""
+    near = [Record(folder) for folder in path.absolute().parents[:2]]  # RUN/student, RUN/student/model.onnx
+    return next((run for run in near if run.recipe), near[0])
+
+
+def same_data(run: Record, other: str) -> bool:
+    """Whether a run's data are those of that name: a built-in set, or one folder."""
+    one = str((run.recipe.get("data") or {}).get("path", ""))
     if one in DATASETS or other in DATASETS or not one:
         return one == other
     return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()

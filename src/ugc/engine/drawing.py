@@ -32,7 +32,7 @@ class Layer:
 def parse(text: str) -> dict[str, int]:
     """`stem=16,d.down1=0` -> numbers; anything else in it is left out."""
     pairs = (item.partition("=") for item in text.split(","))
-    return {name.strip(): int(value) for name, _, value in pairs if value.strip().lstrip("-").isdigit()}
+    return {name.strip(): int(value) for name, _, value in pairs if value.strip().lstrip("-").isdecimal()}
 
 
 def layers(arch: Mapping[str, int], config: Mapping[str, Any]) -> list[Layer]:

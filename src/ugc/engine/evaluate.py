@@ -23,7 +23,7 @@ from ugc.core.device import cpu_name
 from ugc.core.encoding import Encoding
 from ugc.core.errors import UserError
 from ugc.core.files import atomic
-from ugc.core.images import from_unit
+from ugc.core.images import Array, from_unit
 from ugc.core.log import progress, say
 from ugc.data.pictures import write_picture
 from ugc.data.stream import TestData
@@ -185,9 +185,14 @@ def _samples(folders: Mapping[str, Path], data: TestData, out: Path, seed: int) 
     chosen = sorted(Clock(seed).rng("samples").permutation(len(data))[:count])
     nets = {role: load_net(folder)[0] for role, folder in folders.items()}
     for i, index in enumerate(chosen):
-        write_picture(out / f"{i:03d}-source.png", data.encoding.shown(data.sources[index]))
+        write_picture(out / f"{i:03d}-source.png", _visible(data.encoding.shown(data.sources[index])))
         if data.paired:
-            write_picture(out / f"{i:03d}-target.png", data.targets[index])
+            write_picture(out / f"{i:03d}-target.png", _visible(data.targets[index]))
         for role, net in nets.items():
             picture = net(data.encoding.encode(data.sources[index:index + 1]))
-            write_picture(out / f"{i:03d}-{role}.png", from_unit(picture, data.targets.dtype)[0])
+            write_picture(out / f"{i:03d}-{role}.png", _visible(from_unit(picture, data.targets.dtype)[0]))
+
+
+def _visible(picture: Array) -> Array:
+    """[H, W, C]: of more than four channels the first three, for a PNG holds no more."""
+    return picture[..., :3] if picture.shape[-1] > 4 else picture

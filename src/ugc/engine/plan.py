@@ -27,7 +27,7 @@ PROCESS = 340 << 20  # Python and torch themselves
 def plan(run: Job) -> list[str]:
     """Lines for `ugc run --dry-run`."""
     recipe, s, cost = run.recipe, run.setting, run.cost
-    space, trained = cost.space, recipe.steps.model_dump()
+    space, trained = cost.space, [name for name in run.stages if name not in ("search", "test")]
     original = run.original_cost
     counts = run.about()["counts"]
     pairs = "" if run.method.imitates else f"{counts['labelled']} pairs, "
@@ -45,7 +45,7 @@ def plan(run: Job) -> list[str]:
         f"device   {s.device.text}",
         "stages   " + ", ".join(f"{n} ({run.steps(n):,} steps)" if n in trained else n for n in run.stages),
     ]
-    memory = {name: reckoned(run, name) for name in run.stages if name in trained}
+    memory = {name: reckoned(run, name) for name in trained}
     lines += [f"memory   {name}: about {size / 2**30:.2f} GiB" for name, size in memory.items()]
     return lines
 

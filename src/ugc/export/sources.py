@@ -6,6 +6,7 @@ training ids) is no source.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from glob import escape
@@ -40,7 +41,7 @@ def sources(given: str, encoding: Encoding, instances: Path | None = None) -> li
     if not isinstance(encoding, LabelEncoding):
         if instances:
             raise UserError(f"--instances {instances}: this net takes {encoding.text}; leave --instances out")
-        return [Source(path, path.name) for path in files(given, Path(given).glob("*"))]
+        return _each_once(given, [Source(path, path.name) for path in files(given, Path(given).glob("*"))])
     if instances and not encoding.edges:
         raise UserError(f"--instances {instances}: this net takes {encoding.text}; leave --instances out")
     if instances and not instances.exists():
@@ -50,11 +51,16 @@ def sources(given: str, encoding: Encoding, instances: Path | None = None) -> li
     found = [path for path in found if path.stem.endswith(ENDINGS["A"])] or found
     if instances and instances.is_file() and len(found) > 1:
         raise UserError(f"--instances {instances}: is one file for {len(found)} label maps; expected their folder")
-    made = [Source(path, _answer(path), _beside(path, instances) if encoding.edges else None) for path in found]
-    twice = {source.name for source in made if sum(other.name == source.name for other in made) > 1}
+    return _each_once(given, [Source(path, _answer(path), _beside(path, instances) if encoding.edges else None)
+                              for path in found])
+
+
+def _each_once(given: str, made: list[Source]) -> list[Source]:
+    """UserError where two answers would have one name."""
+    twice = [name for name, count in Counter(source.name for source in made).items() if count > 1]
     if twice:
-        raise UserError(f"{given!r}: {min(twice)!r} would be the answer of more than one label map; translate one folder "
-                        f"at a time")
+        raise UserError(f"{given!r}: {min(twice)!r} would be the answer of more than one source; translate one folder at a "
+                        f"time")
     return made
 
 
@@ -67,8 +73,11 @@ def files(given: str, inside: Iterable[Path]) -> list[Path]:
         found = list(inside)
     else:
         base = Path(path.anchor) if path.anchor else Path()
-        found = list(base.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
-    found = [p for p in found if p.suffix.lower() in SUFFIXES and p.is_file()]
+        try:
+            found = list(base.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+        except ValueError as error:
+            raise UserError(f"{given!r} is no glob ({error}); expected such as 'in/*.png' or 'in/**/*.png'") from None
+    found = [p for p in found if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")]
     if not found:
         raise UserError(f"{given!r}: no picture there; expected a file, a folder of pictures "
                         f"({', '.join(sorted(SUFFIXES))}) or a glob such as 'in/*.png'")

@@ -124,9 +124,13 @@ def translate(folder: str | Path, given: str, target: Path, device: str = "auto"
     """
     net = load(folder, device)
     found = sources(given, net.encoding, instances)
-    many = len(found) > 1 or Path(given).is_dir() or not target.suffix
+    many = len(found) > 1 or Path(given).is_dir() or target.is_dir() or not target.suffix
     if many and target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file; {len(found)} pictures go into a folder")
+    read = {path.resolve() for source in found for path in (source.path, source.instances) if path}
+    lost = [path for source in found if (path := target / source.name if many else target).resolve() in read]
+    if lost:
+        raise UserError(f"{lost[0]} is a source itself and would be overwritten; choose another place for the answers")
     told = False
     with progress("translate", len(found)) as bar:
         for source in found:

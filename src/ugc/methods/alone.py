@@ -51,4 +51,4 @@ class Alone(Method):
         return Selection(cost.space.parse(named) if named else even(cost, budget))
 
     def steps(self, stage: str, steps: Mapping[str, int]) -> int:
-        return steps["supernet"] + steps["distill"]
+        return steps["original"] if stage == "original" else steps["supernet"] + steps["distill"]

@@ -28,7 +28,7 @@ from ugc.nn.elastic import ElasticConv, ElasticConvTranspose, norm
 class UNetConfig(GeneratorConfig):
     """levels: halvings, 8 at 256 px: min(8, log2 of the short side)."""
 
-    levels: int = Field(default=8, ge=1, le=15)
+    levels: int = Field(default=8, ge=2, le=15)
     norm: NormKind = "batch"
 
 
@@ -42,7 +42,7 @@ class Pix2pixUNet(Generator):
 
     @classmethod
     def config_for(cls, size: tuple[int, int], **fields: Any) -> UNetConfig:
-        fields.setdefault("levels", max(1, min(8, min(size).bit_length() - 1)))
+        fields.setdefault("levels", max(2, min(8, min(size).bit_length() - 1)))
         return cls.Config.parse(fields, "family pix2pix-unet")
 
     @classmethod

@@ -92,6 +92,7 @@ class Player(nn.Module, Generic[N]):
     def learn(self, losses: Iterable[Tensor]) -> None:
         """One update by the gradient of the sum of `losses` (scalars), each differentiated as it comes.
 
+        From the second loss on, gradients of slices of large weights are added in place (`nn/quick.py:narrow`).
         Of several processes each has its share of the batch; all take the step of their mean gradient.
         """
         for parameter in self.own:
