@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ugc.core.device import Device
+from ugc.core.device import Device, choose
 
 FAULTS = """
 import resource, sys
@@ -69,3 +69,11 @@ def test_onednn_keeps_more_kernels_unless_it_was_told(monkeypatch):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
         said.append(done.stdout.strip())
     assert said == ["8192", "7"]
+
+
+@pytest.mark.parametrize("capability, precision", [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_auto_takes_bf16_of_gpus_that_have_it(monkeypatch, capability, precision):
+    """torch says that older ones have it, too: they emulate it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert choose("cuda", "auto").precision == precision

@@ -97,3 +97,12 @@ def test_clear(kept, tmp_path):
     kept.clear()
     assert listing(tmp_path) == ["log.jsonl"] and kept.latest() is None
     kept.clear()
+
+
+def test_a_damaged_one_is_not_kept_as_the_one_before(kept, tmp_path):
+    """It was found damaged, and went on from the one before it: that one stays until there are two sound ones."""
+    (tmp_path / "state-00000003.pt").write_bytes(b"")
+    assert kept.latest()["step"] == 2
+    kept.save(5, {"step": 5})
+    (tmp_path / "state-00000005.pt").write_bytes(b"")
+    assert kept.latest()["step"] == 2

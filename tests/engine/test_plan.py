@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sizes import least_size
+from ugc.core.errors import UserError
 from ugc.engine.job import Job
 from ugc.engine.plan import _seen, kept_bytes, plan, reckoned
 from ugc.engine.recipe import Recipe
@@ -83,3 +84,11 @@ def test_every_stage_that_trains_has_its_steps_and_its_memory(tiny_data, tmp_pat
         (stages,) = (line for line in lines if line.startswith("stages"))
         assert all(f"{name} ({count} steps)" in stages for name, count in steps.items()) and stages.count("(") == len(steps)
         assert [line.split()[1] for line in lines if line.startswith("memory")] == [f"{name}:" for name in steps]
+
+
+def test_a_method_without_a_student_has_no_use_for_a_budget(tiny_data, tmp_path):
+    fields = {"data": {"path": str(tiny_data), "size": 32}, "base": 8, "device": "cpu", "budget": "10000x"}
+    assert plan(Job(Recipe.parse({**fields, "method": "original"}, "test").resolved(), tmp_path / "run"))
+    for method in ("ugc", "alone"):
+        with pytest.raises(UserError, match="out of reach"):
+            Job(Recipe.parse({**fields, "method": method}, "test").resolved(), tmp_path / "run")

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ugc.core.errors import UserError
 from ugc.losses.adversarial import GAN_LOSSES, over_scales
 from ugc.losses.distillation import DistillationConfig, OutputDistillation, summed
 from ugc.losses.matching import feature_matching
@@ -270,3 +271,16 @@ def test_half_precision_pictures_are_compared_in_full():
     for part, exact in zip(loss(loss.look(T), loss.look(S)).values(),
                            loss(loss.look(T.float()), loss.look(S.float())).values()):
         assert part.dtype == torch.float32 and torch.equal(part, exact)
+
+
+@pytest.mark.parametrize("fields, why", [
+    ({"backbone": "none", "ssim": 0, "tv": 0}, "all its weights are 0"),
+    ({"backbone": "none", "style": 100}, "need a backbone"), ({"backbone": "none", "feature": 1}, "need a backbone"),
+    ({"backbone": "lite0", "order": "text"}, "lite0 has no such weights"),
+    ({"backbone": "none", "order": "text"}, "none has no such weights")])
+def test_a_distillation_that_cannot_be_is_refused_before_anything_is_trained(fields, why):
+    with pytest.raises(UserError, match=why):
+        DistillationConfig(**fields).resolved()
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        DistillationConfig(l1=-1)
+    assert DistillationConfig(backbone="none", ssim=0, tv=0, l1=1).resolved().l1 == 1

@@ -35,6 +35,8 @@ def test_without_a_name_it_is_the_even_net_of_the_budget(method_of):
     assert chosen == even(cost, budget)
     with pytest.raises(UserError, match="w9"):
         method_of("alone", {"arch": "w9=4"}, **SMALL).select_by_rule(budget, cost)
+    with pytest.raises(UserError, match=r"options.arch: that net has .* above the budget 3x .*; raise --budget"):
+        method_of("alone", {"arch": cost.space.largest.text}, **SMALL).select_by_rule(budget, cost)
 
 
 def test_it_takes_the_steps_of_both_stages_and_its_original_its_own(method_of):

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from ugc.core.log import progress
 from ugc.data.stream import Stream, TrainData
 from ugc.methods import trial
 from ugc.methods.from_teacher import Distill
-from ugc.methods.trial import TrialBoard, Trials
+from ugc.methods.trial import Remembering, TrialBoard, Trials
 from ugc.models.generator import shrink
 
 
@@ -88,3 +89,21 @@ def test_a_net_is_tried_once_and_a_killed_search_goes_on(trials, tmp_path):
         assert ask([small]) == [first[0]] and not tried
         ask([large])
         assert tried == [large.text] and len(path.read_text().splitlines()) == 2
+
+
+def test_a_trial_has_no_warmup_and_takes_the_sources_it_is_told(trials, monkeypatch):
+    """A warm-up of 500 steps is of a stage; a trial of 200 would not get beyond it."""
+    rates, asked = [], []
+    plain = Stream.batch
+    monkeypatch.setattr(Stream, "batch", lambda self, clock, of="U": (asked.append(of), plain(self, clock, of))[1])
+    monkeypatch.setattr(Remembering, "step", lambda self, batch, clock: rates.append(
+        self.student.optimiser.param_groups[0]["lr"]))
+    warm = replace(trials.setting, optimiser=trials.setting.optimiser.model_copy(update={"warmup": 500}))
+    args = (trials.supernet, trials.teacher, trials.stream, 0)
+    for one in (Trials(warm, *args), Trials(trials.setting, *args, unlabelled="A")):
+        one.distilled(trials.supernet.space.smallest, 3)
+    assert rates[:3] == rates[3:] and rates[0] == 2e-3 and asked == ["U"] * 3 + ["A"] * 3
+
+
+def test_without_nas_ssl_no_net_is_tried_on_unlabelled_sources(method_of):
+    assert method_of("ugc").tried_on == "U" and method_of("ugc", {"nas_ssl": False}).tried_on == "A"

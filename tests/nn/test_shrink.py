@@ -82,3 +82,11 @@ def test_a_net_without_batch_norm_is_untouched():
 
     assert recalibrate(net, none()) is net and not net.training
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_every_image_counts_alike_in_whatever_batches_they_come():
+    """Sixteen of 0 and one of 1, as a last batch of its own."""
+    net = ElasticBatchNorm(1)
+    x = torch.cat([torch.zeros(16, 1, 2, 2), torch.ones(1, 1, 2, 2)])
+    recalibrate(net, x.split(16))
+    assert float(net.running_mean) == pytest.approx(1 / 17)

@@ -1,5 +1,6 @@
 """Budgets, regions, evolution, teachers, the front."""
 
+import math
 from functools import lru_cache
 from itertools import pairwise
 
@@ -366,3 +367,16 @@ def test_a_window_that_holds_no_net_is_widened_and_one_that_holds_some_is_not():
     assert (wider.low, wider.high) == (6.5, 10.5) and wider.draw(np.random.default_rng(0))["w"] == 10
     full = region_of(0.3)
     assert full.widened(np.random.default_rng(0)) == full
+
+
+def test_a_score_that_is_no_number_is_the_worst():
+    """NaN compares with nothing: sorted as it is, it would scatter the others."""
+    seen = {}
+
+    def partly(archs):
+        for arch in archs:
+            seen.setdefault(arch, math.nan if len(seen) % 3 == 0 else score(arch))
+        return [seen[arch] for arch in archs]
+
+    found = evolve(region_of(0.3), partly, SearchConfig(population=30, generations=2), Clock(0), "student")
+    assert seen[found] == min(value for value in seen.values() if not math.isnan(value))

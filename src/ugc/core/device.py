@@ -140,6 +140,11 @@ def cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def cuda_has_bf16() -> bool:
+    """Whether this GPU does: of NVIDIA's from compute capability 8 on; torch also counts those that emulate it."""
+    return torch.version.hip is not None or torch.cuda.get_device_capability() >= (8, 0)
+
+
 def choose(device: str = "auto", precision: str = "auto") -> Device:
     """Resolve the two options.
 
@@ -160,7 +165,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     if precision not in PRECISIONS:
         raise UserError(f"--precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if precision == "auto":
-        has = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and cpu_has_bf16()
+        has = cuda_has_bf16() if kind == "cuda" else kind == "cpu" and cpu_has_bf16()
         precision = "bf16" if has else "fp32"
     if precision == "fp16" and kind != "cuda":
         raise UserError(f"--precision fp16 needs CUDA, not {kind}; use bf16 or fp32")

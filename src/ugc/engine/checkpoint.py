@@ -49,6 +49,7 @@ class Checkpoints:
             if self._sound(path):
                 content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 return content
+            path.with_suffix(".json").unlink(missing_ok=True)  # it is no "one before" to keep
             last = step == steps[-1]
             say(f"{path}: damaged; {'the stage starts again' if last else 'the checkpoint before it is used'}")
         return None

@@ -57,6 +57,8 @@ class Job:
         self.budget = Budget.parse(recipe.budget, self.original_cost)
         for named in filter(None, (recipe.search.student, recipe.search.deep, recipe.search.wide)):
             self.cost.space.parse(named)
+        if recipe.search.student and not self.budget.runtime:  # what a time is, is known later
+            self.budget.check_named("search.student", self.cost(self.cost.space.parse(recipe.search.student)))
         self.taken: list[str] = []  # what must be known of what is taken over
         if source and not (folder / "recipe.json").exists():
             check_source(source, recipe, self.split, self.dataset)
@@ -68,8 +70,16 @@ class Job:
         if self.budget.runtime:  # after all that is quick to refuse: it may take minutes
             self.timing = timing(self.setting, self.dataset.encoding, self.budget.runtime, folder)
             self.cost = self.cost.timed(self.timing.model(self.cost))
-        self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
+        if kind.result() == "student":
+            self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
         self._stream: Stream | None = None
+
+    def same_times(self) -> None:
+        """Every process predicts by the times that are in the run's folder: on several machines each has taken its own."""
+        if self.timing:
+            self.timing = Timing.read(self.folder / "latency.json")
+            cost = self.setting.cost_model(self.setting.config)
+            self.cost = cost.timed(self.timing.model(cost))
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ def result(folders: Mapping[str, Path], timed: Timing, limit: float, cost: CostM
     assert isinstance(chosen, TimedCost)
     predicted = chosen.latency_ms
     nets = {role: str(folders[role]) for role in sorted({"original", "student"} & folders.keys())}
-    asked = {"nets": nets, "runtime": timed.about["runtime"], "threads": torch.get_num_threads(), "size": cost.size}
+    asked = {"nets": nets, "runtime": timed.about["runtime"], "threads": timed.about["threads"], "size": cost.size}
     found = in_own_process(asked)
     original = f"; the original took {found['original']:.4g} ms" if "original" in found else ""
     text = (f"at most {limit:g} ms in {timed.text}; the student was predicted {predicted:.4g} ms and took "
@@ -206,7 +206,8 @@ def in_own_process(asked: Mapping[str, Any]) -> dict[str, float]:
     ran = subprocess.run([sys.executable, "-c", code], input=json.dumps(asked), text=True, capture_output=True, check=False,
                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     if ran.returncode:
-        raise RuntimeError(f"the process that was to time the nets ended with status {ran.returncode}:\n{ran.stderr}")
+        why = (ran.stderr.strip().splitlines() or ["nothing was said"])[-1]
+        raise UserError(f"the process that was to time the nets ended with status {ran.returncode}: {why}")
     found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
     return found
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ugc.core import processes
 from ugc.core.clock import Clock
-from ugc.core.device import prepare_cpu
+from ugc.core.device import cpu_name, prepare_cpu
 from ugc.core.errors import UserError, near
 from ugc.core.files import read_json, write_json
 from ugc.core.log import Bar, progress, say
@@ -59,6 +59,7 @@ class Run(Job):
                     if processes.lead():
                         self.begin()
                     processes.wait()
+                    self.same_times()
                     self.work([name for name in names if name != "test"])
                 if processes.lead():  # the others are done
                     self.work([name for name in names if name == "test"])
@@ -164,7 +165,8 @@ class Run(Job):
     def trials(self, score: SupernetScore, bar: Bar) -> TrialBoard:
         """What becomes of nets of the supernet after a trial each."""
         config, teacher = self.recipe.search, self.net("original" if self.method.imitates else "largest")
-        trials = Trials(self.setting, score.supernet, teacher, self.stream, self.recipe.seed, config.recalibrate)
+        trials = Trials(self.setting, score.supernet, teacher, self.stream, self.recipe.seed, config.recalibrate,
+                        self.method.tried_on)
         return TrialBoard(self.stage("search") / "trials.jsonl", trials, score.of, config.trial, bar)
 
     def write_choice(self, chosen: Selection, notes: tuple[str, ...], rows: dict[str, Any]) -> None:
@@ -199,12 +201,18 @@ class Run(Job):
         jury, note = jury_for(self.dataset, data, device)
         metrics = evaluate.test(folders, data, device, self.stage("test"), self.recipe.seed,
                                 imitated="original" if self.method.imitates else None, jury=jury)
+        notes = [note] if note else []
         if self.timing and "student" in folders:
-            metrics["latency"] = result(folders, self.timing, self.budget.limit, self.cost)
-            say(f"budget {self.budget.text}: {metrics['latency']['text']}")
-        if note:
-            say(note)
-            metrics["warnings"].append(note)
+            try:
+                metrics["latency"] = result(folders, self.timing, self.budget.limit, self.cost)
+                say(f"budget {self.budget.text}: {metrics['latency']['text']}")
+            except UserError as error:  # all else has been measured
+                notes.append(f"The saved nets were not timed: {error}.")
+            if self.timing.about["machine"] != cpu_name():
+                notes.append(f"The budget {self.budget.text} is of {self.timing.text}; the nets were timed on {cpu_name()}.")
+        for one in notes:
+            say(one)
+            metrics["warnings"].append(one)
         if "original" not in folders:  # left out of this run: its cost is known all the same
             metrics["rows"] = {"original": vars(self.original_cost), **metrics["rows"]}
         write_json(self.folder / "metrics.json", metrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ugc.core.config import Config
 from ugc.core.device import Device, choose
@@ -105,6 +105,14 @@ class Recipe(Config):
     def _original(self) -> str:
         """`train`, `none`, or the absolute path of a saved net's folder."""
         return self.original if self.original in ("train", "none") else str(place(self.original).resolve())
+
+    @field_validator("generator")
+    @classmethod
+    def _its_own(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        elsewhere = {"base": "base", "in_channels": "data.source_channels", "out_channels": "data.target_channels"}
+        for name in elsewhere.keys() & fields.keys():
+            raise ValueError(f"{name} has no place here; set {elsewhere[name]}")
+        return fields
 
     def compute(self) -> Device:
         return choose(self.device, self.precision)

@@ -9,20 +9,23 @@ teachers or students it is then compared with.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from ugc.core.config import Config
 from ugc.core.device import exact
 from ugc.core.errors import UserError, near
 from ugc.losses.structure import gram, total_variation
-from ugc.nn.backbones import Backbone, load_backbone, output_backbones, resolved
+from ugc.nn.backbones import BACKBONES, Backbone, load_backbone, output_backbones, resolved
 from ugc.nn.ssim import Moments, moments, ssim_of
 
 PARTS = ("ssim", "feature", "style", "tv", "l1")
+
+
+Weight = Annotated[float, Field(ge=0)]
 
 
 class DistillationConfig(Config):
@@ -36,11 +39,11 @@ class DistillationConfig(Config):
     backbone: str = "auto"
     order: Literal["lineage", "text"] = "lineage"
     ssim_form: Literal["standard", "lineage"] = "standard"
-    ssim: float | None = None
-    feature: float | None = None
-    style: float | None = None
-    tv: float | None = None
-    l1: float = 0.0
+    ssim: Weight | None = None
+    feature: Weight | None = None
+    style: Weight | None = None
+    tv: Weight | None = None
+    l1: Weight = 0.0
 
     @field_validator("backbone")
     @classmethod
@@ -54,8 +57,23 @@ class DistillationConfig(Config):
         return self.backbone != "none" and (self.feature != 0 or self.style != 0)
 
     def resolved(self) -> DistillationConfig:
-        """`auto` spelled out, so that all stages of a run use one backbone."""
-        return self.model_copy(update={"backbone": resolved(self.backbone)}) if self.wants_backbone else self
+        """`auto` spelled out, so that all stages of a run use one backbone.
+
+        Raises:
+            UserError: nothing to learn from, or what the backbone has not.
+        """
+        if not self.wants_backbone:
+            if self.feature or self.style:
+                raise UserError("distillation: feature and style need a backbone; set distillation.backbone=auto, or leave "
+                                "them out")
+            if self.ssim == self.tv == self.l1 == 0:
+                raise UserError("distillation: all its weights are 0, so that nothing is learnt from a teacher; set one of "
+                                f"{', '.join(PARTS)}")
+        name = resolved(self.backbone) if self.wants_backbone else "none"
+        if self.order != "lineage" and (name == "none" or self.order not in BACKBONES[name].orders):
+            raise UserError(f"distillation.order={self.order}: {name} has no such weights; leave it out, or take "
+                            f"distillation.backbone=vgg16")
+        return self.model_copy(update={"backbone": name}) if self.wants_backbone else self
 
 
 class Look(NamedTuple):
@@ -97,9 +115,6 @@ class OutputDistillation:
         self.backbone: Backbone | None = load_backbone(config.backbone, device) if config.wants_backbone else None
         base = self.backbone.lambdas if self.backbone else NO_BACKBONE
         if self.backbone and config.order != "lineage":
-            if config.order not in self.backbone.orders:
-                raise UserError(f"distillation.order={config.order}: {self.backbone.name} has no such weights, only "
-                                f"{', '.join(self.backbone.orders)}; leave it out, or take distillation.backbone=vgg16")
             base = dict(self.backbone.orders[config.order])
         given = {part: getattr(config, part) for part in PARTS}
         self.weights = {part: base.get(part, 0.0) if given[part] is None else given[part] for part in PARTS}

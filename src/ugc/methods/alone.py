@@ -45,10 +45,13 @@ class Alone(Method):
         """The net that was named.
 
         Raises:
-            UserError: it is none of the family.
+            UserError: it is none of the family, or above the budget.
         """
-        named = self.config.arch
-        return Selection(cost.space.parse(named) if named else even(cost, budget))
+        if not self.config.arch:
+            return Selection(even(cost, budget))
+        named = cost.space.parse(self.config.arch)
+        budget.check_named("options.arch", cost(named))
+        return Selection(named)
 
     def steps(self, stage: str, steps: Mapping[str, int]) -> int:
         return steps["original"] if stage == "original" else steps["supernet"] + steps["distill"]

@@ -199,6 +199,11 @@ class Method(ABC):
         """The roles of the teachers that learn beside the student in the last stage."""
         return ()
 
+    @property
+    def tried_on(self) -> Literal["U", "A"]:
+        """Whose sources a search's trials take for a batch's unlabelled ones."""
+        return "U"
+
     def judges(self, stage: str) -> tuple[str, ...]:
         """The discriminators that learn in a training stage, by name."""
         return () if self.imitates else ("D",)

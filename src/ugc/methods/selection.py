@@ -20,7 +20,6 @@ from torch import Tensor
 from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import Device
-from ugc.core.errors import UserError
 from ugc.core.log import Bar, add_rows, keep_rows, read_log
 from ugc.data.stream import Sources
 from ugc.losses.distillation import Look, OutputDistillation, summed
@@ -31,7 +30,7 @@ from ugc.models.generator import Generator, shrink
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
 from ugc.nn.shrink import recalibrate
-from ugc.search.budget import Budget, short
+from ugc.search.budget import Budget
 from ugc.search.evolution import SearchConfig, evolve
 from ugc.search.region import TRIES, Region, just_below, spread
 from ugc.search.teachers import teacher_regions
@@ -233,9 +232,7 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
     budget.check_reachable(cost(space.smallest), cost(space.largest))
     if config.student:
         student = space.parse(config.student)
-        if not budget.holds(cost(student)):
-            raise UserError(f"search.student: that net has {short(limited(student))} {budget.unit}, above the budget "
-                            f"{budget.text} ({short(budget.limit)}); raise --budget")
+        budget.check_named("search.student", cost(student))
         board.all("student", [student])
     else:
         region = just_below(space, limited, budget.limit, clock.rng("window/student"))

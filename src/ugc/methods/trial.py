@@ -3,7 +3,7 @@
 A supernet's own scores favour nets near its smallest, which learns in every step of stage 1 while a wider one seldom has a
 turn (docs/lab-book.md). After some steps by itself a net is worth what its architecture is worth:
 
-    L = L_OD(G_l(x), G_a(x)),   x: sources of A and U, G_l frozen
+    L = L_OD(G_l(x), G_a(x)),   x: sources of A and U (of A alone without NAS-SSL), G_l frozen
 
 All nets see the same batches, and what G_l makes of them is computed once.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -58,10 +59,13 @@ class Trials:
         teacher: G_l, or the original that is imitated; in eval mode on the device.
         stream: training data; no target is looked at.
         seed: of the batches.
+        unlabelled: whose sources are taken for a batch's unlabelled ones.
     """
 
     def __init__(self, setting: Setting, supernet: Generator, teacher: Generator, stream: Stream, seed: int,
-                 calibration: int = 256) -> None:
+                 calibration: int = 256, unlabelled: Literal["U", "A"] = "U") -> None:
+        self.rate = setting.optimiser.model_copy(update={"warmup": 0}).rate  # which is of a stage, and longer than a trial
+        self.unlabelled = unlabelled
         self.setting, self.supernet, self.teacher, self.stream, self.seed = setting, supernet, teacher, stream, seed
         self.calibration = stream.calibration(calibration).split(16)
         self.taught: dict[int, Tensor] = {}
@@ -71,8 +75,8 @@ class Trials:
         phase = Remembering(self.setting, self.teacher, shrink(self.supernet, arch), self.taught)
         for step in range(steps):
             clock = Clock(self.seed, step)
-            phase.student.set_lr(self.setting.optimiser.rate(step, steps))
-            phase.step(self.stream.batch(clock), clock)
+            phase.student.set_lr(self.rate(step, steps))
+            phase.step(self.stream.batch(clock, self.unlabelled), clock)
         net = phase.nets()["student"]
         recalibrate(net, self.calibration)
         return net

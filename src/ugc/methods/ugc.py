@@ -275,6 +275,11 @@ class Ugc(Method):
         taught_by: tuple[str, ...] = self.config.taught_by
         return taught_by
 
+    @property
+    def tried_on(self) -> Literal["U", "A"]:
+        """Without NAS-SSL no net is chosen by what it learns from unlabelled sources."""
+        return "U" if self.config.nas_ssl else "A"
+
     def judges(self, stage: str) -> tuple[str, ...]:
         """Stage 2: the teachers', and the student's where it learns from pairs itself."""
         if stage != "distill":

@@ -23,7 +23,7 @@ def copy_slices(big: nn.Module, small: nn.Module) -> None:
 
 @torch.no_grad()
 def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """Set the running statistics of every batch norm to their cumulative average over `batches`; returns `net`, eval.
+    """Set the running statistics of every batch norm to their mean over the images of `batches`; returns `net`, eval.
 
     The network runs on batch statistics meanwhile, as it does in training. A net without batch norm is left alone, and
     `batches` is then not read.
@@ -37,10 +37,10 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     seen = 0
 
     def gathering(layer: ElasticBatchNorm, x: Tensor) -> Tensor:
-        """The norm of a batch; its statistics move to the mean over the batches seen."""
+        """The norm of a batch; its statistics move to the mean over the images seen."""
         y = x.float() if x.dtype == torch.float16 else x
         return F.batch_norm(y, layer.running_mean, layer.running_var, layer.weight, layer.bias, True,
-                            1.0 / (seen + 1), layer.eps).to(x.dtype)
+                            len(x) / (seen + len(x)), layer.eps).to(x.dtype)
 
     for layer in norms:
         layer.running_mean.zero_()
@@ -50,7 +50,7 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         net.train()
         for batch in batches:
             net(batch)
-            seen += 1
+            seen += len(batch)
     finally:
         for layer in norms:
             del layer.forward

@@ -81,6 +81,12 @@ class Budget:
     def holds(self, cost: Cost) -> bool:
         return self.of(cost) <= self.limit
 
+    def check_named(self, where: str, cost: Cost) -> None:
+        """UserError where a net that was named in `where` is above the budget."""
+        if not self.holds(cost):
+            raise UserError(f"{where}: that net has {short(self.of(cost))} {self.unit}, above the budget {self.text} "
+                            f"({short(self.limit)}); raise --budget")
+
     def check_reachable(self, smallest: Cost, largest: Cost) -> None:
         """UserError when not even the smallest sub-network fits, or when the largest does, too."""
         span = f"the smallest sub-network has {self._said(self.of(smallest))}, the largest {self._said(self.of(largest))}"

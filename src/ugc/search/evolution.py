@@ -6,6 +6,7 @@ running again with the scores that it had: the same path is walked without compu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -68,7 +69,7 @@ def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], c
                             f"{region.high:.4g}; choose another budget")
         asked = (*population, *children)
         scores = dict(zip(asked, score(asked)))
-        population = sorted(scores, key=lambda a: (scores[a], a.text))[: config.survivors]
+        population = sorted(scores, key=lambda a: (math.isnan(scores[a]), scores[a], a.text))[: config.survivors]
         told(generation, scores)
     return population[0]
 

@@ -48,7 +48,8 @@ class Region:
         region, middle = self, (self.low + self.high) / 2
         for times in (1, 2, 4, 8):
             half = times * (self.high - self.low) / 2
-            region = replace(self, low=middle - half, high=middle + half)
+            if times > 1:
+                region = replace(self, low=middle - half, high=middle + half)
             if any(region.draw(rng) is not None for _ in range(TRIES)):
                 break
         return region
