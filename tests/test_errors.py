@@ -105,6 +105,13 @@ def empty(bench):
     return bench.run()
 
 
+@case("a TIFF of CMYK")
+def cmyk(bench):
+    (bench.data / "trainA/03.png").unlink()
+    Image.new("CMYK", (40, 40)).save(bench.data / "trainA/03.tif")
+    return bench.run()
+
+
 @case("two sides without a stem in common")
 def no_pair(bench):
     for path in (bench.data / "trainB").iterdir():
@@ -268,6 +275,19 @@ def busy(bench):
     return bench.run("--budget", "latency=10ms@torch")
 
 
+@case("a net that is named and above the budget")
+def large_student(bench):
+    widths = ("stem", "down1", "down2", "mid1", "mid2", "mid3", "up1", "up2")
+    named = ",".join([*(f"{name}=8" for name in widths), *(f"d.{name}=0" for name in ("down1", "down2", "up1", "up2"))])
+    return bench.run("--set", f"search.student={named}")
+
+
+case("an L_OD of nothing")(lambda bench: bench.run(
+    "--set", "distillation.backbone=none", "--set", "distillation.ssim=0", "--set", "distillation.tv=0"))
+case("style without a backbone")(lambda bench: bench.run(
+    "--set", "distillation.backbone=none", "--set", "distillation.style=1"))
+
+
 # ---- label maps ----
 
 def labelled(name, *words):
@@ -292,6 +312,13 @@ def colour_map(data):
 def float_map(data):
     (data / "train_label/2.png").unlink()
     Image.fromarray(np.zeros((32, 64), np.float32)).save(data / "train_label/2.tif")
+
+
+@labelled("a label map as TIFF whose white is 0")
+def reverse_map(data):
+    ids = np.asarray(Image.open(data / "train_label/2.png"))
+    (data / "train_label/2.png").unlink()
+    tifffile.imwrite(data / "train_label/2.tif", ids, photometric="miniswhite")
 
 
 @labelled("a label map as JPEG")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ugc.core.errors import UserError
 from ugc.data import idmaps
-from ugc.data.idmaps import Seen, nearest, read_labels, read_map, scan
+from ugc.data.idmaps import Seen, ids_of, nearest, read_labels, read_map, scan
 
 IDS = np.arange(4 * 6).reshape(4, 6) % 13
 
@@ -32,6 +32,62 @@ def test_grey_of_few_bits(bits, tmp_path):
     ids = IDS % 2**bits
     (tmp_path / "a.png").write_bytes(png(ids, bits))
     assert read_labels(tmp_path / "a.png").tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_grey_of_few_bits_opened_by_pillow(form, bits, tmp_path):
+    """However it was opened; a TIFF, and a file by its name, after its pixels were read, too."""
+    ids, path = IDS % 2**bits, tmp_path / "a"
+    if form == "PNG":
+        path.write_bytes(png(ids, bits))
+    else:
+        tifffile.imwrite(path, ids.astype(np.uint8), bitspersample=bits, photometric="minisblack")
+    assert read_labels(path).tolist() == ids.tolist()
+    for source in (path, str(path), io.BytesIO(path.read_bytes())):
+        with Image.open(source) as image:
+            assert image.mode == "L" and ids_of(image).tolist() == ids.tolist()
+    for source in (path, str(path)):
+        with Image.open(source) as image:
+            image.load()
+        assert ids_of(image).tolist() == ids.tolist()
+
+
+def test_a_png_read_from_a_stream_before():
+    """8 bits are known by ids that fewer cannot give; where they can, nobody knows."""
+    for bits, ids in ((8, IDS), (4, IDS * 0), (4, IDS)):
+        with Image.open(io.BytesIO(png(ids, bits))) as image:
+            image.load()
+        if bits == 4 and ids.any():
+            with pytest.raises(UserError, match="was read from a stream before"):
+                ids_of(image)
+        else:
+            assert ids_of(image).tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_white_is_0_may_be_meant_either_way(dtype, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", IDS.astype(dtype), photometric="miniswhite")
+    with pytest.raises(UserError, match=r"a\.tif is a TIFF whose white is 0, .* expected a label map whose black is 0"):
+        read_labels(tmp_path / "a.tif")
+    with (Image.open(tmp_path / "a.tif") as image,
+          pytest.raises(UserError, match=r"the instance map is a TIFF .* expected an instance map whose")):
+        ids_of(image, "instance map")
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_turned_label_map(behind, tmp_path):
+    """Read, or opened by Pillow, or decoded by it before: upright by its Exif."""
+    exif, data = Image.Exif(), png(IDS, 8)
+    exif[274] = 6
+    body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    at = len(data) - 12 if behind else 33
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "a.png").write_bytes(data[:at] + chunk + data[at:])
+    wanted = np.rot90(IDS, -1).tolist()
+    assert read_map(tmp_path / "a.png").tolist() == wanted and idmaps.map_info(tmp_path / "a.png").size == (6, 4)
+    with Image.open(tmp_path / "a.png") as image:
+        assert ids_of(image).tolist() == wanted and ids_of(image).tolist() == wanted
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ugc.core.errors import UserError
 from ugc.data.pictures import as_channels, as_depth, picture_info, read_picture, resize, write_picture
@@ -114,6 +118,148 @@ def test_only_the_content_counts(tmp_path: Path) -> None:
     (tmp_path / "x.eps").rename(tmp_path / "x.png")
     with pytest.raises(UserError, match="its content is no PNG"):
         picture_info(tmp_path / "x.png")
+
+
+# ---- TIFFs that look right and are not ----
+
+RED = Image.new("RGB", (16, 8), (255, 0, 0))
+
+
+def lab() -> Image.Image:
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    made = ImageCms.profileToProfile(RED, *profiles, outputMode="LAB")
+    assert made
+    return made
+
+
+def raw(array: np.ndarray, **tags: Any) -> Callable[[Path], None]:
+    return lambda path: tifffile.imwrite(path, array, **tags)
+
+
+@pytest.mark.parametrize(("write", "kind"), [
+    (RED.convert("CMYK").save, "CMYK (8 bits"), (lab().save, "LAB (8 bits"), (RED.convert("YCbCr").save, "YCbCr (8 bits"),
+    (raw(noise(4, np.uint16), photometric="separated"), "CMYK (16 bits"),
+    (raw(np.full((8, 8), 4095, np.uint16), bitspersample=12), "grey (12 bits"),
+    (raw(np.full((8, 8), 15, np.uint8), bitspersample=5), "grey (5 bits"),
+    (raw(np.zeros((8, 8), np.uint16), photometric="miniswhite"), "grey whose white is 0 (16 bits"),
+    (raw(np.zeros((8, 8), np.uint16), photometric="miniswhite", byteorder=">"), "grey whose white is 0 (16 bits"),
+    (raw(np.zeros((2, 8, 8), np.uint8), photometric="miniswhite"), "grey whose white is 0 (8 bits"),
+    (raw(np.zeros((2, 8, 8), np.uint8), photometric="palette", colormap=np.zeros((3, 256), "u2")), "a palette (8 bits")])
+def test_a_tiff_whose_numbers_are_no_plain_grey_or_rgb(write: Callable[[Path], None], kind: str, tmp_path: Path) -> None:
+    write(tmp_path / "x.tif")
+    for read in (picture_info, read_picture):
+        with pytest.raises(UserError) as told:
+            read(tmp_path / "x.tif")
+        assert f"x.tif is a TIFF of {kind} a channel); expected grey whose black is 0, or RGB, of 8 or 16" in str(told.value)
+
+
+def test_a_cmyk_tiff_is_refused_without_the_extra_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    RED.convert("CMYK").save(tmp_path / "x.tif")
+    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    with pytest.raises(UserError, match="is a TIFF of CMYK"):
+        picture_info(tmp_path / "x.tif")
+
+
+def test_cmyk_and_ycbcr_that_readers_undo(tmp_path: Path) -> None:
+    """CMYK as JPEG; a TIFF of YCbCr that libtiff or tifffile makes RGB, of one page or with a smaller one behind it."""
+    RED.convert("CMYK").save(tmp_path / "x.jpg", quality=100)
+    RED.convert("YCbCr").save(tmp_path / "lzw.tif", compression="tiff_lzw")
+    for name, sizes in {"one.tif": (64,), "more.tif": (64, 32)}.items():
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            for size in sizes:
+                file.write(np.full((size, size, 3), (255, 0, 0), np.uint8), photometric="rgb", compression="jpeg")
+    assert picture_info(tmp_path / "more.tif").deep
+    for name in ("x.jpg", "lzw.tif", "one.tif", "more.tif"):
+        array = read_picture(tmp_path / name)
+        assert np.abs(array.astype(int) - (255, 0, 0)).max() <= 1, name
+        assert array.shape[:2] == picture_info(tmp_path / name).size
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_greys_whose_white_is_0_are_turned_round(bits: int, tmp_path: Path) -> None:
+    top = 2**bits - 1
+    grey = noise(1)[..., 0] & top
+    if bits == 1:
+        Image.fromarray(255 - grey * 255).convert("1").save(tmp_path / "x.tif", tiffinfo={262: 0})
+    else:
+        tifffile.imwrite(tmp_path / "x.tif", grey, photometric="miniswhite", bitspersample=bits if bits < 8 else None)
+    with TiffImageFile(tmp_path / "x.tif") as image:
+        assert (image.tag_v2[262], image.tag_v2.get(258, (1,))) == (0, (bits,))
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.tif")[..., 0], 255 - grey.astype(int) * 255 // top)
+
+
+def test_opacity_in_a_tiff(tmp_path: Path) -> None:
+    """Greys multiplied by it are divided again; a palette may have it, too."""
+    tifffile.imwrite(tmp_path / "x.tif", np.full((4, 6, 2), (100, 128), np.uint8), photometric="minisblack",
+                     extrasamples=["assocalpha"])
+    assert read_picture(tmp_path / "x.tif")[0, 0].tolist() == [199, 128]
+    image = Image.new("PA", (6, 4), (7, 50))
+    image.putpalette([1, 2, 3] * 256)
+    image.save(tmp_path / "x.tif")
+    assert read_picture(tmp_path / "x.tif")[0, 0].tolist() == [1, 2, 3, 50]
+    assert picture_info(tmp_path / "x.tif").channels == 4
+
+
+def test_rgb_and_two_more_channels_stay_five(tmp_path: Path) -> None:
+    five = noise(5)
+    tifffile.imwrite(tmp_path / "x.tif", five, photometric="rgb", extrasamples=["unspecified"] * 2, planarconfig="contig")
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.tif"), five)
+
+
+# ---- where a PNG says how it lies ----
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def turn_of(place: str) -> bytes:
+    """Chunks of a PNG that say: a quarter to the right."""
+    exif, about = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[274] = 6
+    data = exif.tobytes()
+    if place == "Exif":
+        return chunk(b"eXIf", data.removeprefix(b"Exif\0\0"))
+    if place == "XMP":
+        about.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>')
+    else:
+        about.add_text("Raw profile type exif", f"\nexif\n{len(data):8}\n{data.hex()}\n", zip=True)
+    return b"".join(chunk(name, body) for name, body, *_ in about.chunks)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("place", ["Exif", "XMP", "text"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_exif_counts_anywhere_in_a_png_and_nothing_else_does(place: str, behind: bool, dtype: type, tmp_path: Path) -> None:
+    array = noise(3, dtype, (8, 16))
+    write_picture(tmp_path / "x.png", array)
+    data = (tmp_path / "x.png").read_bytes()
+    at = len(data) - 12 if behind else 33  # before IEND, or behind IHDR
+    (tmp_path / "x.png").write_bytes(data[:at] + turn_of(place) + data[at:])
+    wanted = np.rot90(array, -1) if place == "Exif" else array
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), wanted)
+    assert picture_info(tmp_path / "x.png").size == wanted.shape[:2]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_is_not_turned_by_its_xmp(channels: int, tmp_path: Path) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for dtype in (np.uint8, np.uint16):
+        array = noise(channels, dtype)
+        tifffile.imwrite(tmp_path / "x.tif", array.squeeze(), photometric="rgb" if channels == 3 else "minisblack",
+                         extratags=[(700, "B", len(xmp), xmp, True)])
+        np.testing.assert_array_equal(read_picture(tmp_path / "x.tif"), array)
+        assert picture_info(tmp_path / "x.tif").size == array.shape[:2]
+
+
+def test_a_colour_of_a_16_bit_png_that_is_clear(tmp_path: Path) -> None:
+    array = noise(3, np.uint16)
+    write_picture(tmp_path / "x.png", array)
+    data = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(data[:33] + chunk(b"tRNS", array[0, 0].astype(">u2").tobytes()) + data[33:])
+    info, back = picture_info(tmp_path / "x.png"), read_picture(tmp_path / "x.png")
+    assert (info.channels, info.alpha) == (4, True)
+    np.testing.assert_array_equal(back[..., :3], array)
+    assert back[0, 0, 3] == 0 and (back[1:, :, 3] == 65535).all()
 
 
 def test_floating_point_is_refused(tmp_path: Path) -> None:

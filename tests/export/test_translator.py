@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import ugc
 from ugc.core.encoding import LabelEncoding, edges_of
@@ -114,6 +115,44 @@ def test_a_pil_picture_and_its_file_get_the_same_answer(colour, tmp_path):
         from_file = colour.array(read_picture(tmp_path / f"{name}.png"))
         with Image.open(tmp_path / f"{name}.png") as image:
             assert np.array_equal(np.asarray(colour(image)), from_file), name
+
+
+def test_odd_files_get_the_same_answer_by_both_roads(colour, grey, tmp_path):
+    """A colour or a grey that is clear, 16 bits of the other byte order, Exif behind the pixels, XMP, white at 0."""
+    pil(noise(20, 24)).save(tmp_path / "rgb.png", transparency=tuple(map(int, noise(20, 24)[3, 4])))
+    pil(noise(20, 24, 1) % 8).save(tmp_path / "grey.png", transparency=3)
+    tifffile.imwrite(tmp_path / "deep.tif", noise(20, 24, 1, np.uint16)[..., 0], byteorder=">")
+    tifffile.imwrite(tmp_path / "white.tif", noise(20, 24, 1)[..., 0], photometric="miniswhite")
+    exif, xmp = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    pil(noise(20, 24)).save(tmp_path / "behind.png", exif=exif)
+    data = (tmp_path / "behind.png").read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start:start + 4], "big")
+    (tmp_path / "behind.png").write_bytes(data[:start] + data[end:-12] + data[start:end] + data[-12:])
+    xmp.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>')
+    pil(noise(20, 24)).save(tmp_path / "xmp.png", pnginfo=xmp)
+    sizes = {"behind.png": (20, 24), "deep.tif": (24, 20), "grey.png": (24, 20), "rgb.png": (24, 20), "white.tif": (24, 20),
+             "xmp.png": (24, 20)}
+    for path in sorted(tmp_path.iterdir()):
+        net = grey if path.name == "deep.tif" else colour
+        for before in (False, True):
+            with Image.open(path) as image:
+                if before:
+                    image.load()
+                answer = net(image)
+            assert answer.size == sizes[path.name] and answer.mode == ("I;16" if net is grey else "RGB")
+            assert np.array_equal(np.asarray(answer), net.array(read_picture(path)).squeeze()), path.name
+
+
+def test_pil_pictures_that_are_refused(colour, tmp_path):
+    """Their numbers would be clipped to 8 bits, or mean something else; as of their files."""
+    for mode in ("I", "F", "LAB"):
+        with pytest.raises(UserError, match=f"the picture is of Pillow's mode {mode}; expected 8 bits"):
+            colour(Image.new(mode, (20, 24)))
+    tifffile.imwrite(tmp_path / "a.tif", np.full((20, 24), 4095, np.uint16), bitspersample=12)
+    with Image.open(tmp_path / "a.tif") as image, pytest.raises(UserError, match=r"the picture is a TIFF of grey \(12 bits"):
+        colour(image)
 
 
 def test_what_pil_cannot_hold_is_said(colour):

@@ -16,7 +16,7 @@ from ugc.core.images import Array
 from ugc.core.log import progress
 from ugc.data.dataset import Dataset, Size
 
-LAYOUT = 1  # raise when the same references would decode to other pixels
+LAYOUT = 2  # raise when the same references would decode to other pixels
 
 
 def decode(dataset: Dataset, refs: Sequence[Any], channels: int, size: Size, *, load: bool, title: str) -> Array:

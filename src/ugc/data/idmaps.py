@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ugc.core import files
 from ugc.core.encoding import MOST
@@ -19,9 +20,12 @@ from ugc.core.log import progress
 from ugc.core.pins import read_note
 from ugc.data.folders import stamps
 from ugc.data.layouts import Files
-from ugc.data.pictures import Info, bounded, opened, picture_info, png_header, read_picture, unreadable
+from ugc.data.pictures import Info, bounded, picture_info, read_picture, unreadable
+from ugc.data.pillow import grey_bits, opened, turned, upright
+from ugc.data.tiffs import white_is_zero
 
-GREY = {2: 85, 4: 17}  # bits -> by what Pillow multiplies the greys of such a PNG, to make white 255
+READING = 2  # raise when the same file would give other ids
+GREY = {2: 85, 4: 17}  # bits -> by what Pillow multiplies the greys of such a PNG or TIFF, to make white 255
 WHOLE = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")  # PIL's modes of one whole number a pixel
 COLOURS = "write ids, or put colour maps in train_A and their photos in train_B: they are then plain pictures"
 
@@ -41,15 +45,17 @@ def map_info(path: Path, kind: str = "label map") -> Info:
     """Size of a map of ids, from the header alone; its depth is of no matter.
 
     Raises:
-        UserError: not a picture, in colour, of floating point, or in a format that changes ids.
+        UserError: not a picture, in colour, of floating point, a TIFF whose white is 0, or in a format that changes ids.
     """
     try:
         with opened(path) as image:
-            mode, form, size = image.mode, image.format, (image.height, image.width)
+            mode, form, size, reverse = image.mode, image.format, (image.height, image.width), _reverse(image)
     except Exception:  # of which `picture_info` says what it is, or that it is one of more channels
-        mode, form, size = "", "", (0, 0)
+        mode, form, size, reverse = "", "", (0, 0), False
     if mode == "F":
         raise UserError(f"{path} holds floating-point numbers; expected {_a(kind)}: one whole number a pixel")
+    if reverse:
+        raise _no_way_round(path, kind)
     if mode == "I":
         return bounded(path, Info(1, np.uint8, size, alpha=False, deep=False))
     info = picture_info(path)
@@ -58,6 +64,15 @@ def map_info(path: Path, kind: str = "label map") -> Info:
     if form == "JPEG":
         raise UserError(f"{path} is a JPEG, which changes ids; expected {_a(kind)} as PNG")
     return Info(1, np.uint8, info.size, alpha=False, deep=info.deep)
+
+
+def _reverse(image: Image.Image) -> bool:
+    return isinstance(image, TiffImageFile) and white_is_zero(image)
+
+
+def _no_way_round(what: Path | str, kind: str) -> UserError:
+    return UserError(f"{what} is a TIFF whose white is 0, and then some programs turn ids round; expected {_a(kind)} whose "
+                     "black is 0: save it as PNG")
 
 
 def _a(kind: str) -> str:
@@ -74,31 +89,41 @@ def read_map(path: Path, kind: str = "label map") -> Array:
         return read_picture(path)[:, :, 0].astype(np.int64)
     try:
         with opened(path) as image:
-            ids: Array = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
-            small = image.format == "PNG" and image.mode == "L"
+            return _ids(image, grey_bits(image), turned(image))
     except MemoryError:
         raise
     except Exception as error:
         raise unreadable(path, error) from None
-    bits = png_header(path)[0] if small else 8
-    return ids // GREY.get(bits, 1)
+
+
+def _ids(image: Image.Image, bits: int, turn: int) -> Array:
+    ids: Array = upright(np.asarray(image), turn).astype(np.int64) // GREY.get(bits, 1)
+    return ids
 
 
 def ids_of(image: Image.Image | Array, kind: str = "label map") -> Array:
     """The same of a PIL image, int64 [H, W], or of an array of whole numbers [H, W] or [H, W, 1].
 
     Raises:
-        UserError: colours, or numbers that are not whole.
+        UserError: colours, numbers that are not whole, a TIFF whose white is 0, or greys of which nobody knows the bits.
     """
     if isinstance(image, Image.Image):
         if image.mode not in WHOLE:
             raise UserError(f"the {kind} is of mode {image.mode}; expected one whole number a pixel (L, P or I;16)")
-        image = np.asarray(ImageOps.exif_transpose(image))
+        if _reverse(image):
+            raise _no_way_round(f"the {kind}", kind)
+        bits = grey_bits(image)
+        image.load()  # a PNG's Exif may stand behind its pixels
+        ids = _ids(image, bits, turned(image))
+        if not bits and ids.any() and not (ids % GREY[4]).any():
+            raise UserError(f"the {kind} was read from a stream before, which alone said how many bits its ids have; give "
+                            "it as it is opened, or its ids as an array")
+        return ids
     array = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     if array.ndim != 2 or array.dtype.kind not in "bui":
         raise UserError(f"the {kind} is an array of {array.dtype} {list(array.shape)}; expected whole numbers [H, W]")
-    ids: Array = array.astype(np.int64)
-    return ids
+    whole: Array = array.astype(np.int64)
+    return whole
 
 
 def read_labels(path: Path) -> Array:
@@ -145,7 +170,7 @@ def scan(root: Path, splits: Mapping[str, Files]) -> dict[str, Found]:
         UserError: of the first that cannot be read, is no label map, or holds an id that is no class.
     """
     paths = [path for maps in splits.values() for path in maps.values()]
-    note = files.home() / "data" / f"{files.digest([list(splits), stamps(root, paths)])}-ids.json"
+    note = files.home() / "data" / f"{files.digest([READING, list(splits), stamps(root, paths)])}-ids.json"
     if not (known := read_note(note)):
         with progress("label maps", len(paths)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = dict[str, dict[int, int]]()

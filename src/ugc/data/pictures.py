@@ -5,33 +5,27 @@ from __future__ import annotations
 import importlib
 import io
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ugc.core import files
 from ugc.core.errors import UserError, of_system
 from ugc.core.images import PEAK, Array
+from ugc.data import pillow, tiffs
 
 TIFF = (".tif", ".tiff")
 OPAQUE = (".jpg", ".jpeg", ".bmp")  # formats that cannot hold opacity
 SUFFIXES = frozenset({*TIFF, *OPAQUE, ".png", ".webp"})
 SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # by content; Pillow knows more, some of which start programs
-ORIENTATION = 0x0112
-TAGS = {"bits": 258, "samples": 277, "format": 339}
 SIDE = 1 << 15  # pixels, at most
 PIXELS = 178_956_970  # beyond it Pillow speaks of a decompression bomb
 SAMPLES = 4 * PIXELS  # pixels x channels
 SMALLER = "scale it down or cut it into pieces"
-
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is said as a sentence
 
 
 @dataclass(frozen=True)
@@ -49,10 +43,10 @@ def picture_info(path: Path) -> Info:
     """Channels, depth and size, from the header alone.
 
     Raises:
-        UserError: not a picture, or of a kind that is not read (floating point, CMYK TIFF of 8 bits and the like).
+        UserError: not a picture, or of a kind that is not read (floating point, CMYK TIFF and the like).
     """
     try:
-        with opened(path) as image:
+        with pillow.opened(path) as image:
             info = _info(path, image)
     except (UserError, MemoryError):
         raise
@@ -90,22 +84,13 @@ def read_picture(path: Path) -> Array:
     try:
         if info.deep:
             return _read_deep(path)
-        with opened(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            array = np.asarray(upright if upright.mode.startswith("I;16") else upright.convert(_plain_mode(upright)))
+        with pillow.opened(path) as image:
+            turn = pillow.turned(image)  # before the pixels are decoded, as in `picture_info`
+            return pillow.arranged(pillow.numbers(image, path), turn)
     except (UserError, MemoryError):
         raise
     except Exception as error:
         raise unreadable(path, error) from None
-    array = array.astype(np.uint16) if array.dtype.kind == "u" and array.dtype.itemsize == 2 else array
-    return array if array.ndim == 3 else array[:, :, None]
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """Not by name: Pillow would map the file into memory, and then reads turned grey TIFFs with their sides swapped."""
-    with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
-        yield image
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
@@ -122,63 +107,28 @@ def unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _is_tiff(path: Path) -> bool:
-    return _head(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def _head(path: Path, count: int) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(count)
-
-
-def _plain_mode(image: Image.Image) -> str:
-    """L, LA, RGB or RGBA for any 8-bit mode."""
-    alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    return ("LA" if alpha else "L") if image.mode in ("1", "L", "LA", "La") else "RGBA" if alpha else "RGB"
+    return pillow.head(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _info(path: Path, image: Image.Image) -> Info:
-    if image.format == "TIFF":
-        formats = set(image.tag_v2.get(TAGS["format"], (1,)))  # type: ignore[attr-defined]
-        if formats & {2, 3, 5, 6}:
-            kind = "numbers with sign" if 2 in formats else "floating-point numbers"
-            raise UserError(f"{path} holds {kind}; expected 8 or 16 bits without sign: scale its values, fill what is NaN, "
-                            "and save it again")
-        if not _pillow_reads(image):
+    if isinstance(image, TiffImageFile):
+        tiffs.check(path, image)
+        if not tiffs.pillow_reads(image) or image.n_frames > 1:
             return _tiff_info(path)
     wide, tall = image.size
-    # Asked for the Exif of a PNG that has none before its pixels, Pillow decodes the whole picture to look behind them.
-    has_exif = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-    turned = has_exif and image.getexif().get(ORIENTATION, 1) >= 5
-    size = (wide, tall) if turned else (tall, wide)
+    size = (wide, tall) if pillow.turned(image) >= 5 else (tall, wide)
     if image.format == "PNG":
-        depth, colour = png_header(path)
+        depth, colour = pillow.png_header(path)
         if depth == 16 and colour != 0:
-            channels = {2: 3, 4: 2, 6: 4}[colour]
-            return Info(channels, np.uint16, size, colour != 2, deep=True)
+            channels = 4 if "transparency" in image.info else {2: 3, 4: 2, 6: 4}[colour]
+            return Info(channels, np.uint16, size, channels != 3, deep=True)
     if image.mode.startswith("I;16"):
         return Info(1, np.uint16, size, alpha=False, deep=False)
-    if image.mode in ("I", "F"):
-        raise UserError(f"{path} holds 32-bit numbers ({image.mode}); expected 8 or 16 bits without sign")
-    mode = _plain_mode(image)
+    mode = pillow.plain_mode(image, path)
     return Info(len(mode), np.uint8, size, mode.endswith("A"), deep=False)
 
 
-def png_header(path: Path) -> tuple[int, int]:
-    """Bit depth and colour type of a PNG: Pillow reduces 16-bit colour to 8 bits without a word."""
-    header = _head(path, 26)
-    return header[24], header[25]
-
-
 # ---- TIFF with any number of channels, PNG of 16-bit colour: the extra `deep` ----
-
-def _pillow_reads(image: Image.Image) -> bool:
-    """Whether Pillow gives all of this TIFF: one page, of 8 bits and at most 4 channels, or one of 16 bits."""
-    tags: Any = image.tag_v2  # type: ignore[attr-defined]
-    bits, samples = set(tags.get(TAGS["bits"], (1,))), tags.get(TAGS["samples"], 1)
-    unsigned = set(tags.get(TAGS["format"], (1,))) == {1}
-    plain = unsigned and image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
-    return plain and getattr(image, "n_frames", 1) == 1 and (max(bits) <= 8 or (bits == {16} and samples == 1))
-
 
 def _extra(path: Path, name: str) -> Any:
     logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said as a sentence
@@ -194,15 +144,17 @@ def _tiff_info(path: Path) -> Info:
         with tifffile.TiffFile(path) as tiff:
             series, page = tiff.series[0], tiff.pages[0]
             shape, axes, dtype, alpha = series.shape, series.axes, series.dtype, bool({1, 2} & set(page.extrasamples))
-            turned = ORIENTATION in page.tags and page.tags[ORIENTATION].value >= 5
+            turn = pillow.orientation(page.tags.valueof(pillow.ORIENTATION))
+            numbers = set(np.ravel(page.bitspersample).tolist()), int(page.photometric), int(page.compression)
     except Exception as error:
         raise unreadable(path, error) from None
     if "Y" not in axes or "X" not in axes or len(axes) > 3 or np.dtype(dtype) not in PEAK:
         raise UserError(f"{path} is a TIFF of {dtype} {axes} {shape}; "
                         "expected 8 or 16 bits without sign, height x width x channels")
+    tiffs.check_plain(path, *numbers)
     sizes = dict(zip(axes, shape))
     channels = int(np.prod([n for axis, n in sizes.items() if axis not in "YX"]))
-    size = (sizes["X"], sizes["Y"]) if turned else (sizes["Y"], sizes["X"])
+    size = (sizes["X"], sizes["Y"]) if turn >= 5 else (sizes["Y"], sizes["X"])
     return Info(channels, np.dtype(dtype).type, size, alpha and channels in (2, 4), deep=True)
 
 
@@ -210,25 +162,15 @@ def _read_deep(path: Path) -> Array:
     if _is_tiff(path):
         tifffile = _extra(path, "tifffile")
         with tifffile.TiffFile(path) as tiff:
-            series, tag = tiff.series[0], tiff.pages[0].tags.get(ORIENTATION)
+            series, turn = tiff.series[0], pillow.orientation(tiff.pages[0].tags.valueof(pillow.ORIENTATION))
             order = [series.axes.index("Y"), series.axes.index("X")]
             order += [axis for axis in range(len(series.axes)) if axis not in order]
-            array, turn = series.asarray().transpose(order), tag.value if tag else 1
+            array = series.asarray().transpose(order)
     else:
         array = _extra(path, "imagecodecs").png_decode(path.read_bytes())
-        with opened(path) as image:
-            turn = image.getexif().get(ORIENTATION, 1)
-    array = array if array.ndim == 3 else array[:, :, None]
-    return np.ascontiguousarray(_upright(array, int(turn)))
-
-
-def _upright(array: Array, orientation: int) -> Array:
-    """Undo an EXIF orientation (1 to 8)."""
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return array[::rows, ::columns]
+        with pillow.opened(path) as image:
+            turn = pillow.turned(image)
+    return pillow.arranged(array, turn)
 
 
 def write_picture(path: Path, array: Array) -> None:

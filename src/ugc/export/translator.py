@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ugc.core.device import choose
 from ugc.core.encoding import LabelEncoding
@@ -16,6 +16,7 @@ from ugc.core.images import Array, from_unit
 from ugc.core.log import progress, say
 from ugc.data.idmaps import ids_of, read_map
 from ugc.data.pictures import as_channels, read_picture, write_picture
+from ugc.data.pillow import pixels
 from ugc.export.hub import located
 from ugc.export.saved import load_net, source_of
 from ugc.export.sources import Source, sources
@@ -57,12 +58,7 @@ class Translator:
             raise UserError(f"an instance map is given, and this net takes {self.encoding.text}")
         if not isinstance(image, Image.Image):
             raise UserError(f"{type(image).__name__} is no PIL image; use Translator.array for arrays")
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
-            clear = "transparency" in upright.info or upright.mode in ("PA", "La", "RGBa")
-            upright = upright.convert("RGBA" if clear else "RGB")
-        array = np.asarray(upright)
-        return _pil(self.array(array if array.ndim == 3 else array[..., None]))
+        return _pil(self.array(pixels(image)))
 
     def array(self, array: Array) -> Array:
         """A picture, uint8 or uint16 [H, W, c] -> the same depth, [H, W, C]."""
