@@ -328,3 +328,10 @@ def test_depths() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     assert as_depth(every, np.uint16).max() == 65535
     np.testing.assert_array_equal(as_depth(as_depth(every, np.uint16), np.uint8), every)
+
+
+def test_a_webp_that_would_be_too_wide(tmp_path: Path) -> None:
+    write_picture(tmp_path / "wide.webp", np.zeros((1, 16_383, 1), np.uint8))
+    with pytest.raises(UserError, match=r"at most 16,383 pixels a side; use .png or .tif"):
+        write_picture(tmp_path / "wider.webp", np.zeros((1, 16_384, 1), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["wide.webp"]

@@ -19,6 +19,7 @@ from ugc.core.images import PEAK, Array
 from ugc.data import pillow, tiffs
 
 TIFF = (".tif", ".tiff")
+WEBP = 16_383  # the most pixels a side that its header can say
 OPAQUE = (".jpg", ".jpeg", ".bmp")  # formats that cannot hold opacity
 SUFFIXES = frozenset({*TIFF, *OPAQUE, ".png", ".webp"})
 SAVE: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
@@ -188,6 +189,8 @@ def _encoded(path: Path, array: Array) -> bytes:
     kind, channels, deep = path.suffix.lower(), array.shape[2], array.dtype == np.uint16
     if kind not in SUFFIXES:
         raise UserError(f"{path}: expected a name that ends in {', '.join(sorted(SUFFIXES))}")
+    if kind == ".webp" and max(array.shape[:2]) > WEBP:
+        raise UserError(f"{path}: a WebP has at most {WEBP:,} pixels a side; use .png or .tif")
     if channels in (2, 4) and kind in OPAQUE:
         array, channels = as_channels(array, channels - 1), channels - 1
     flat = np.ascontiguousarray(array[:, :, 0] if channels == 1 else array)
