@@ -57,6 +57,7 @@ WORDS = {  # name without seed -> what it is
 PAIRS = (("ugc-25", "original-25"), ("ugc-25", "original-100"), ("ugc-10", "original-10"), ("ugc-10", "original-100"),
          ("original-25", "original-100"), ("original-10", "original-100"), ("ugc-10", "ugc-25"))
 MORE = (("ugc-25-64x", "ugc-25"), ("ugc-25-20x", "ugc-25"), ("ugc-25-12x", "ugc-25"), ("ugc-25-12x", "original-25"),
+        ("ugc-25-20x", "original-100"), ("ugc-25-12x", "original-100"),
         ("ugc-10-64x", "ugc-10"), ("ugc-50", "original-50"), ("ugc-50", "original-100"),
         ("ugc-5", "original-5"), ("ugc-5", "original-100"), ("unet-25", "unet-original-25"),
         ("unet-25", "unet-original-100"), ("unet-25-22x", "unet-25"), ("unet-25", "ugc-25"),
@@ -177,15 +178,16 @@ def latency(results: Path) -> str:
 
 def runs(arms: Arms) -> str:
     """What was run, on what, for how long."""
-    lines = []
+    lines, devices = [], sorted({result.about["env"]["device"] for arm in arms.values() for result in arm.values()})
     for name, arm in sorted(arms.items()):
         for seed, result in sorted(arm.items()):
             about, taken = result.about, result.about["seconds"]
             lines.append({"run": f"{name}-{seed}", "options": f"`{' '.join(about['options'])}`",
                           "from": about["source"], "minutes": number(sum(filter(None, taken.values())) / 60, 0),
+                          "on": devices.index(about["env"]["device"]) + 1,
                           "commit": ", ".join(filter(None, about["env"]["commits"]))})
-    devices = {result.about["env"]["device"] for arm in arms.values() for result in arm.values()}
-    head = f"{len(lines)} runs, {hours(arms.values()):.1f} hours of wall time in all, on {'; '.join(sorted(devices))}."
+    named = "; ".join(f"({at}) {device}" for at, device in enumerate(devices, 1))
+    head = f"{len(lines)} runs, {hours(arms.values()):.1f} hours of wall time in all, begun on {named}."
     return f"{head}\n\n{table(lines)}"
 
 
