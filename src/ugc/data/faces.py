@@ -49,7 +49,7 @@ class Face:
             self._advances: dict[str, tuple[int, int]] = tables["hmtx"].metrics
             above, below = _heights(tables)
             self._axes = self._place_on_axes(tables)
-        except UserError:
+        except (UserError, MemoryError):
             raise
         except Exception as error:  # fontTools has no one error for a damaged table: KeyError, struct.error, its own, ..
             raise UserError(f"{path} is damaged, or lacks a table that a font needs ({error}); get it anew, or take another "

@@ -209,7 +209,7 @@ class Run(Job):
             except UserError as error:  # all else has been measured
                 notes.append(f"The saved nets were not timed: {error}.")
             if self.timing.about["machine"] != cpu_name():
-                notes.append(f"The budget {self.budget.text} is of {self.timing.text}; the nets were timed on {cpu_name()}.")
+                notes.append(f"The budget {self.budget.text} is of {self.timing.text}; this machine is {cpu_name()}.")
         for one in notes:
             say(one)
             metrics["warnings"].append(one)

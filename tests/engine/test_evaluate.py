@@ -1,0 +1,20 @@
+"""Sample pictures of the test stage, of sides that a PNG cannot hold."""
+
+import numpy as np
+import pytest
+
+from ugc.core.encoding import Encoding
+from ugc.data.pictures import read_picture
+from ugc.data.stream import TestData
+from ugc.engine.evaluate import _samples
+
+
+@pytest.mark.parametrize("channels, shown", [(1, 1), (3, 3), (4, 4), (5, 3), (7, 3)])
+def test_samples_of_many_channels_show_the_first_three(tmp_path, channels, shown):
+    rng = np.random.default_rng(0)
+    sources, targets = (rng.integers(0, 256, (2, 8, 8, c), dtype=np.uint8) for c in (channels, 5))
+    _samples({}, TestData(sources, targets, ("a", "b"), Encoding(channels=channels), "noise"), tmp_path, 0)
+    assert len(list(tmp_path.iterdir())) == 4
+    for i in range(2):
+        assert np.array_equal(read_picture(tmp_path / f"00{i}-source.png"), sources[i, ..., :shown])
+        assert np.array_equal(read_picture(tmp_path / f"00{i}-target.png"), targets[i, ..., :3])
