@@ -136,7 +136,8 @@ def test_every_cut_and_every_flipped_bit_is_found(tmp_path):
                 assert (out / "set/train/2.jpg").read_bytes() == PICTURE[::-1]
 
 
-@pytest.mark.parametrize("data", [b"", b"<!DOCTYPE html>", gzip.compress(b"not a tar"), gzip.compress(b"x" * 5000)])
+@pytest.mark.parametrize("data", [b"", b"<!DOCTYPE html>", gzip.compress(b"not a tar"), gzip.compress(b"x" * 5000)],
+                         ids=["nothing", "a page", "gzip", "long gzip"])
 def test_no_archive_at_all(tmp_path, data):
     (tmp_path / "a.tgz").write_bytes(data)
     with pytest.raises(DamagedError, match=r"is damaged"):
