@@ -106,7 +106,7 @@ def work(study: Study, jobs: int, threads: int) -> int:
                 say(f"ugc {' '.join(command)}")
                 with (study.out / f"{row.name}.log").open("ab") as log:
                     process = subprocess.Popen([sys.executable, "-m", "ugc", *command], env=env, stdout=log,
-                                               stderr=subprocess.STDOUT)
+                                               stderr=subprocess.STDOUT, start_new_session=True)
                 running[process] = row
                 busy.add(row.name)
             if not running:
@@ -120,9 +120,9 @@ def work(study: Study, jobs: int, threads: int) -> int:
                 else:
                     study.finish(row)
                     say(f"{row.name}: ended")
-    finally:
+    finally:  # each run has a session of its own, so that Ctrl-C reaches it once, from here: the second ends it unsaved
         for process in running:
-            process.send_signal(signal.SIGTERM)  # SIGINT is ignored by what a shell began in the background
+            process.send_signal(signal.SIGTERM)
         for process in running:
             process.wait()
 

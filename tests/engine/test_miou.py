@@ -17,7 +17,7 @@ from ugc.data.dataset import DataConfig, Record
 from ugc.data.stream import TestData
 from ugc.engine.answers import Answers
 from ugc.engine.evaluate import measure
-from ugc.engine.miou import Jury, jury_for, scene
+from ugc.engine.miou import Jury, jury_for, scenes
 from ugc.metrics.protocols import METRICS
 from ugc.metrics.segmentation import SEGMENTERS, Offer, Segmenter, offer
 from ugc.metrics.tools import Tools
@@ -149,6 +149,20 @@ def test_full_label_maps_are_read_at_their_own_size():
     assert measured({"student": photos_of(ids)}, ids, full=moved)["rows"]["student"]["miou_toy"] < 30
 
 
+def test_unknown_pixels_are_judged_nowhere():
+    """They are stored as one class more, which a segmenter may know as something else."""
+    classes, stored = 3, (maps(8) % 3).astype(np.uint8)
+    stored[:, :, 8:] = classes
+    table = {0: 0, 1: 1, 2: 2, 3: 3}
+    right = PHOTO[torch.from_numpy(np.where(stored == classes, 0, stored)).long()].permute(0, 3, 1, 2)
+    for unknown, accuracy in ((True, 100), (False, 50)):
+        encoding = LabelEncoding(classes=classes + (not unknown), unknown=unknown)
+        data = TestData(stored[..., None], from_unit(right), tuple(map(str, range(8))), encoding)
+        jury = Jury(Segmenter("toy", Nearest(), 4, table, {}), data, streets(stored, encoding=encoding), CPU)
+        list(jury.watch("student", iter([(right, right)])))
+        assert jury.scores()["student"].row["pixel_accuracy_toy"] == pytest.approx(accuracy, abs=10 * (not unknown))
+
+
 def test_label_maps_alone_are_enough():
     """A net that imitates an original, no photo in the test: mIoU of both, no ceiling."""
     ids = maps(4)
@@ -223,6 +237,11 @@ def test_streets_and_cityscapes_are_recognised(tmp_path):
     ids, written = maps(1), tmp_path / "written"
     written.mkdir()
     (written / ".fetched.json").write_text('{"name": "streets", "seed": 0}')
-    assert scene(streets(ids, "streets", "streets")) == scene(streets(ids, "written", str(written))) == "streets"
-    assert scene(streets(ids, "leftImg8bit", str(tmp_path))) == "cityscapes"
-    assert scene(streets(ids, encoding=LabelEncoding(classes=182, unknown=True))) == "mytown"
+    other = LabelEncoding(classes=182, unknown=True)
+    assert scenes(streets(ids, "streets", "streets")) == ("streets",)
+    assert scenes(streets(ids, "written", str(written))) == ("written", "streets")
+    assert scenes(streets(ids, "leftImg8bit", str(tmp_path))) == ("leftImg8bit", "cityscapes")
+    assert scenes(streets(ids, encoding=other)) == ("mytown",)
+    for name in ("streets", "cityscapes"):  # somebody's own folder of that name
+        assert scenes(streets(ids, name, str(tmp_path / name), other)) == ()
+    assert scenes(streets(ids, "cityscapes", str(tmp_path / "cityscapes"))) == ("cityscapes",)

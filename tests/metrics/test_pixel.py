@@ -54,6 +54,7 @@ def test_grey_sees_blur_and_no_place():
     softer[..., 4:12] = torch.linspace(-0.75, 0.75, 8)
     assert ink_grey(soft, soft).item() == 1 and ink_grey(softer, soft).item() == 2 and ink_grey(soft, softer).item() == 0.5
     assert ink_grey(soft.roll(3, 2), soft).item() == 1 and ink_grey(drawn, soft).item() == 0
+    assert ink_grey(drawn, drawn).isnan().item() and ink_grey(soft, drawn).isnan().item()  # it has no grey to be relative to
     assert worse(METRICS["ink_grey"], 1.3, 1.1) and worse(METRICS["ink_grey"], 0.7, 1.1)
     assert not worse(METRICS["ink_grey"], 0.95, 1.1)
     with pytest.raises(ValueError, match="1-channel"):

@@ -73,7 +73,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     """Recipe or data set by name, then the flags, then --set: later wins."""
     from ugc.core.files import place
     from ugc.data.dataset import DATASETS
-    from ugc.engine.given import given_original, like_original
+    from ugc.engine.given import held, like_original
     from ugc.engine.inherit import settings_of
     from ugc.engine.recipe import Recipe
     from ugc.methods.method import METHODS
@@ -99,9 +99,9 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     if options.steps is not None:
         data["steps"] = dict.fromkeys(("original", "supernet", "distill"), options.steps)
     chosen = Recipe.parse(data, "options").with_settings(options.set)
-    if METHODS[chosen.method].imitates and given_original(chosen):
+    if METHODS[chosen.method].imitates and (original := held(chosen, place(options.out))):
         asked = "family" in data or any(setting.startswith("family=") for setting in options.set)
-        like = like_original(place(chosen.original), chosen.family if asked else None)
+        like = like_original(original, chosen.family if asked else None)
         data = {**like, **data, "data": {**like["data"], **data["data"]}}
         chosen = Recipe.parse(data, "options").with_settings(options.set)
     if chosen.data.path == YOURS:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import reprlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -78,6 +79,15 @@ def append(path: Path, text: str) -> None:
                 file.truncate(size)
             error.filename = str(path)
             raise
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder, whole or not at all; what `target` was is gone."""
+    part = target.with_name(f".{target.name}.copy")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(source, part)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(part, target)
 
 
 def _flush_folder(folder: Path) -> None:

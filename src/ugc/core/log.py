@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ugc.core.files import append, write_text
+from ugc.core.files import append, read_json, write_json, write_text
 from ugc.core.rank import lead
 
 console = Console(stderr=True, highlight=False, quiet=not lead())  # of many processes one speaks
@@ -72,6 +73,26 @@ def _note(text: str) -> dict[str, Any]:
     return {"note": text}
 
 
+class Spent:
+    """Seconds spent on work that is stopped and goes on: kept in a file meanwhile, at most every few seconds."""
+
+    def __init__(self, path: Path, every: float = 5.0) -> None:
+        self.path, self.every = path, every
+        self.before = float(read_json(path)) if path.exists() else 0.0
+        self.began = self.kept = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """With those of earlier sessions."""
+        return self.before + time.monotonic() - self.began
+
+    def keep(self, now: bool = False) -> None:
+        """Of many processes one writes."""
+        if lead() and (now or time.monotonic() - self.kept > self.every):
+            write_json(self.path, round(self.seconds, 1))
+            self.kept = time.monotonic()
+
+
 class JsonLog:
     """Append-only `log.jsonl`, one valid JSON object a line, cut back to a step when a run resumes."""
 
@@ -85,7 +106,12 @@ class JsonLog:
 
 
 def _number(value: float) -> float | None:
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+    return finite(float(f"{value:.6g}"))
+
+
+def finite(value: float) -> float | None:
+    """The number, or None, which JSON has, where it is not finite."""
+    return value if math.isfinite(value) else None
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -117,4 +143,4 @@ def add_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)

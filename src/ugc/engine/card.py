@@ -176,7 +176,7 @@ def _protocol(record: Record, measured: Sequence[Metric]) -> Iterable[str]:
 
 def _made(record: Record, net: Row) -> Iterable[str]:
     """Method, data, budget, steps, losses, versions: what is known of them."""
-    recipe, run, env = record.recipe, record.run, record.env
+    recipe, run, ran = record.recipe, record.run, record.ran
     counts, budget = run.get("counts") or {}, run.get("budget") or {}
     seen = "the original's pictures of" if run.get("imitates") else f"{counts.get('labelled', 0):,} labelled pairs and"
     yield (f"method `{recipe.get('method')}`, {seen} {counts.get('unlabelled', 0):,} sources without a target, "
@@ -192,11 +192,10 @@ def _made(record: Record, net: Row) -> Iterable[str]:
     for topic in ("objective", "distillation", "warm_start"):
         if text := (run.get(topic) or {}).get("text"):
             yield str(text)
-    versions = env.get("versions") or {}
     yield ", ".join(filter(None, (
-        f"ugc {net.get('ugc')}", f"commit {env['commit']}" if env.get("commit") else "",
-        f"torch {versions['torch']}" if versions.get("torch") else "", str(env.get("device") or ""),
-        f"begun {env['started'][:10]}" if env.get("started") else "", f"recipe {net.get('recipe')}")))
+        f"ugc {net.get('ugc')}", f"commit {ran['commit']}" if record.env.get("commit") else "",
+        f"torch {ran['versions.torch']}" if "versions.torch" in ran else "", ran.get("device", ""),
+        f"begun {ran['started'][:10]}" if "started" in ran else "", f"recipe {net.get('recipe')}")))
 
 
 def _limits(record: Record, row: Row, measured: Sequence[Metric], size: str, norm: str) -> Iterable[str]:
@@ -233,8 +232,14 @@ def _channels(count: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string of YAML."""
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    """A string of YAML, which knows no pairs of surrogates: whoever is beyond them stands as it is or by its number."""
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(one: str) -> str:
+    if one.isprintable() or one < "\U00010000":
+        return json.dumps(one, ensure_ascii=not one.isprintable())[1:-1]
+    return f"\\U{ord(one):08x}"
 
 
 def _code(text: str) -> str:

@@ -30,13 +30,17 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of the source tree, where it is one, with `+` for uncommitted changes."""
+    """The commit of the source tree, where it is one, with `+` for uncommitted changes.
+
+    None where this file is in no commit: an installation inside somebody's own repository.
+    """
     here = Path(__file__).resolve().parent
     try:
         def git(*words: str) -> str:
             return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=5,
                                   check=True).stdout.strip()
 
+        git("ls-files", "--error-unmatch", "--", Path(__file__).name)
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", str(here)) else "")
     except (OSError, subprocess.SubprocessError):
         return None

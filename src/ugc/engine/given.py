@@ -30,6 +30,13 @@ def given_original(recipe: Recipe) -> Path | None:
     return None
 
 
+def held(recipe: Recipe, run: Path) -> Path | None:
+    """Where the given original is read: the copy in the run's folder once that is made, whatever becomes of the other."""
+    copy = run / "original"
+    began = (run / "recipe.json").exists() and (copy / "config.json").exists()
+    return given_original(recipe) and (copy if began else given_original(recipe))
+
+
 @dataclass(frozen=True)
 class Given:
     """The given original, in eval mode on the CPU, and what its folder says of it."""
@@ -52,13 +59,12 @@ class Given:
         return [f"The original was trained at {text_of(trained)} and is used at {text_of(size)} here."]
 
 
-def open_original(recipe: Recipe, dataset: Dataset) -> Given | None:
-    """The given original, checked against the data.
+def open_original(recipe: Recipe, dataset: Dataset, folder: Path | None) -> Given | None:
+    """The given original, checked against the data; `folder`: that of `held`.
 
     Raises:
         UserError: no saved net there, or one for pictures of other channels, of another size or in the other direction.
     """
-    folder = given_original(recipe)
     if folder is None:
         return None
     net, about = load_net(folder)

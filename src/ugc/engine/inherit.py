@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ugc.core.errors import UserError
+from ugc.core.files import copy_folder
 from ugc.data.dataset import Dataset
 from ugc.data.labels import Split, changed
 from ugc.engine.recipe import Recipe, flat, read_recipe
@@ -21,13 +21,20 @@ NETS = ("original", "supernet", "largest", "smallest")
 
 
 def take_over(source: Path, folder: Path) -> None:
-    """Copy the stages and the nets of `source` into `folder`; `check_source` has said that they fit."""
-    for stage in STAGES:
-        if (source / "stages" / stage / "done.json").exists():
-            shutil.copytree(source / "stages" / stage, folder / "stages" / stage, dirs_exist_ok=True)
+    """Copy nets and stages of `source` into `folder`, the supernet's stage last; `check_source` has said that they fit.
+
+    Raises:
+        UserError: `source` has no finished supernet any more.
+    """
+    if not (source / "stages" / "supernet" / "done.json").exists():
+        raise UserError(f"{folder} takes over the supernet of {source}, which is not there any more; put that run back, or "
+                        f"remove {folder} and begin it anew")
     for net in NETS:
         if (source / net / "config.json").exists():
-            shutil.copytree(source / net, folder / net, dirs_exist_ok=True)
+            copy_folder(source / net, folder / net)
+    for stage in STAGES:
+        if (source / "stages" / stage / "done.json").exists():
+            copy_folder(source / "stages" / stage, folder / "stages" / stage)
 
 
 def check_source(source: Path, recipe: Recipe, split: Split, dataset: Dataset) -> None:

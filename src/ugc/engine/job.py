@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 from ugc.core import processes, rank
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
-from ugc.core.files import digest, read_json, sweep, write_json
+from ugc.core.files import copy_folder, digest, read_json, sweep, write_json
 from ugc.core.log import say
 from ugc.data.dataset import Dataset, open_dataset
 from ugc.data.labels import Split, changed, split, write_split
 from ugc.data.stream import Sources, Stream, train_data
 from ugc.engine.environment import environment
-from ugc.engine.given import open_original
+from ugc.engine.given import given_original, held, open_original
 from ugc.engine.inherit import STAGES, check_source, other_loss, take_over
 from ugc.engine.latency import Timing, timing
 from ugc.engine.recipe import FORMAT, Recipe, flat, read_recipe
@@ -47,7 +46,7 @@ class Job:
         check_same(recipe, folder)
         kind = METHODS[recipe.method]
         self.dataset: Dataset = open_dataset(recipe.data, recipe.seed, targets=not kind.imitates)
-        self.given = open_original(recipe, self.dataset)
+        self.given = open_original(recipe, self.dataset, held(recipe, folder))
         out = self.dataset.target_channels or (self.given.net.config.out_channels if self.given else 0)
         self.setting: Setting = recipe.setting((self.dataset.encoding.channels, out))
         self.method: Method = kind(kind.Config.parse(recipe.options, "options"), self.setting)
@@ -111,6 +110,12 @@ class Job:
         """The folder with what is done: the run's own or, before it begins, that of the run that is taken over."""
         return self.source if self.source and not (self.folder / "recipe.json").exists() else self.folder
 
+    @property
+    def comes_from(self) -> Path | None:
+        """The run that a run which has begun takes its supernet from."""
+        before = read_json(self.folder / "run.json").get("from")
+        return Path(before) if before else None
+
     def searched(self) -> Selection:
         """What the search chose.
 
@@ -135,18 +140,18 @@ class Job:
         return expected(self.cost, self.budget, self.recipe.search, Clock(self.recipe.seed), self.method.teachers)
 
     def begin(self) -> None:
-        """Write what the run is, once; take over from another run where asked."""
+        """Write what the run is, once; then copy what it takes from elsewhere: cut short here, it goes on with that."""
         sweep(self.folder)
         if not (self.folder / "recipe.json").exists():
             write_split(self.folder, self.split, self.dataset)
-            if self.source:
-                take_over(self.source, self.folder)
-            if self.given:
-                shutil.copytree(Path(self.recipe.original), self.folder / "original", dirs_exist_ok=True)
             if self.timing:
                 self.timing.write(self.folder / "latency.json")
             write_json(self.folder / "run.json", self.about())
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+        if self.comes_from and not (self.stage("supernet") / "done.json").exists():
+            take_over(self.comes_from, self.folder)
+        if self.given and held(self.recipe, self.folder) == given_original(self.recipe):
+            copy_folder(Path(self.recipe.original), self.folder / "original")
         if read_json(self.folder / "run.json").get("identity", self.dataset.identity) != self.dataset.identity:
             say(f"{self.dataset.name}: files have been written anew since the run began; if their pictures are "
                 f"others now, so is what comes out")
@@ -182,11 +187,12 @@ class Job:
         notes = [*self.dataset.notes, *self.taken, *(self.given.notes(self.setting.size) if self.given else [])]
         return {"format": FORMAT, "dataset": self.dataset.name, "identity": self.dataset.identity, "notes": notes,
                 "counts": counts, "attribution": self.dataset.attribution, "stages": list(self.stages),
+                "steps": {name: self.steps(name) for name in self.stages if name not in ("search", "test")},
                 "imitates": self.method.imitates,
                 "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit,
                            **({"on": self.timing.text, "timed": self.timing.about} if self.timing else {})},
                 "channels": [self.setting.config.in_channels, self.setting.config.out_channels],
-                "from": str(self.source) if self.source else None}
+                "from": str(self.source.resolve()) if self.source else None}
 
     @property
     def stream(self) -> Stream:

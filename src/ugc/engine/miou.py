@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ugc.core.encoding import UNKNOWN, LabelEncoding
 from ugc.core.errors import UserError
 from ugc.core.files import place
 from ugc.core.images import to_channels
@@ -70,6 +72,9 @@ class Jury:
             ids = self.dataset.full_labels(self.dataset.test[first].source)[None]
         else:
             ids = self.data.sources[first:first + count, ..., 0]
+            encoding = self.dataset.encoding
+            if isinstance(encoding, LabelEncoding) and encoding.unknown:  # stored as one class more
+                ids = np.where(ids == encoding.classes, np.uint8(UNKNOWN), ids)
         return torch.from_numpy(ids.copy()).to(self.device)
 
     def scores(self) -> dict[str, Score]:
@@ -88,11 +93,17 @@ class Jury:
                 "palette": "the floor: the label maps in their colours, judged alike"}
 
 
-def scene(dataset: Dataset) -> str:
-    """What label maps show: `streets` by name or mark of the folder, `cityscapes` by its table of ids, else the name."""
-    if "streets" in (dataset.name, marked(place(dataset.config.path)).get("name")):
-        return "streets"
-    return "cityscapes" if getattr(dataset.encoding, "palette", "") == "cityscapes" else dataset.name
+def scenes(dataset: Dataset) -> tuple[str, ...]:
+    """What label maps show: a folder's name, which a plugged-in segmenter may ask for, and what is known of them.
+
+    `streets`: built in, or by the folder's mark; `cityscapes`: by its table of ids. A folder's name alone makes neither.
+    """
+    known = ""
+    if dataset.config.path == "streets" or marked(place(dataset.config.path)).get("name") == "streets":
+        known = "streets"
+    elif getattr(dataset.encoding, "palette", "") == "cityscapes":
+        known = "cityscapes"
+    return tuple(name for name in (dataset.name if dataset.name not in ("streets", "cityscapes") else "", known) if name)
 
 
 def jury_for(dataset: Dataset, data: TestData, device: torch.device, asked: bool = False) -> tuple[Jury | None, str]:
@@ -106,7 +117,7 @@ def jury_for(dataset: Dataset, data: TestData, device: torch.device, asked: bool
     """
     why = "" if dataset.encoding.kind == "labels" else "mIoU needs label maps as sources; these are pictures"
     everyone = [one for _, one in SEGMENTERS.items()]
-    offers = [one for name in (dataset.name, scene(dataset)) for one in everyone if one.data == name]
+    offers = [one for name in scenes(dataset) for one in everyone if one.data == name]
     if not why and not offers:
         why = (f"no mIoU: no segmenter is known for the label maps of {dataset.name}; docs/measuring.md says how one is "
                "plugged in")

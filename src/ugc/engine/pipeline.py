@@ -22,7 +22,7 @@ from ugc.core.clock import Clock
 from ugc.core.device import cpu_name, prepare_cpu
 from ugc.core.errors import UserError, near
 from ugc.core.files import read_json, write_json
-from ugc.core.log import Bar, progress, say
+from ugc.core.log import Bar, Spent, progress, say
 from ugc.data.stream import test_data
 from ugc.engine import evaluate
 from ugc.engine.card import write_card
@@ -63,6 +63,7 @@ class Run(Job):
                     self.work([name for name in names if name != "test"])
                 if processes.lead():  # the others are done
                     self.work([name for name in names if name == "test"])
+                    self.tell()
         except Stopped:
             raise
         except KeyboardInterrupt:
@@ -98,6 +99,13 @@ class Run(Job):
             if processes.lead():
                 write_report(self.folder)
             processes.wait()
+
+    def tell(self) -> None:
+        """Write the report, where a kill after a stage's end left it older than that."""
+        page = self.folder / "report.html"
+        ends = [path.stat().st_mtime for path in self.folder.glob("stages/*/done.json")]
+        if not page.exists() or page.stat().st_mtime < max(ends, default=0.0):
+            write_report(self.folder)
 
     # ---- training stages ----
 
@@ -145,29 +153,33 @@ class Run(Job):
     def search(self) -> None:
         """Choose G*, the deep and the wide teacher; leave `choice.json`, `pareto.json` and its plot. UGC Sec. 3.2."""
         config: SelectionConfig = self.recipe.search
-        began = time.monotonic()
+        spent = Spent(self.stage("search") / "seconds.json")
         score = SupernetScore(self.net("supernet"), self.stream.validation()[: config.validation],
                               self.stream.calibration(config.recalibrate), self.setting.l_od(), config.score,
                               self.setting.device, self.net("original") if self.method.imitates else None)
         folder, teachers = self.stage("search"), self.method.teachers
         with progress("search", planned(config, len(self.cost.space.ladder()), teachers)) as bar:
-            board = Scoreboard(folder / "candidates.jsonl", self.cost, score, bar)
-            tried = self.trials(score, bar) if config.trials else None
-            chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed), teachers, tried)
+            board = Scoreboard(folder / "candidates.jsonl", self.cost, score, bar, spent.keep)
+            tried = self.trials(score, bar, spent) if config.trials else None
+            try:
+                chosen, notes = select(board, self.budget, config, Clock(self.recipe.seed), teachers, tried)
+            finally:
+                spent.keep(now=True)
         if not processes.lead():
             return
         self.write_choice(chosen, notes, board.rows)
         rows = list(board.rows.values())
         write_json(folder / "pareto.json", {"rows": rows, "front": front(rows), "chosen": board.rows[chosen.student.text]})
         pareto_plot(folder / "pareto.json")
-        write_json(folder / "done.json", {"scored": len(rows), "seconds": round(time.monotonic() - began, 1)})
+        write_json(folder / "done.json", {"scored": len(rows), "seconds": round(spent.seconds, 1)})
+        spent.path.unlink(missing_ok=True)
 
-    def trials(self, score: SupernetScore, bar: Bar) -> TrialBoard:
+    def trials(self, score: SupernetScore, bar: Bar, spent: Spent) -> TrialBoard:
         """What becomes of nets of the supernet after a trial each."""
         config, teacher = self.recipe.search, self.net("original" if self.method.imitates else "largest")
         trials = Trials(self.setting, score.supernet, teacher, self.stream, self.recipe.seed, config.recalibrate,
                         self.method.tried_on)
-        return TrialBoard(self.stage("search") / "trials.jsonl", trials, score.of, config.trial, bar)
+        return TrialBoard(self.stage("search") / "trials.jsonl", trials, score.of, config.trial, bar, spent.keep)
 
     def write_choice(self, chosen: Selection, notes: tuple[str, ...], rows: dict[str, Any]) -> None:
         """`choice.json`: the three architectures, their costs and scores, and what was clipped."""

@@ -11,6 +11,7 @@ from typing import Any
 from ugc.core.encoding import PICTURES, Encoding, encoding_of
 from ugc.core.errors import UserError
 from ugc.core.log import read_log
+from ugc.engine.page import flat
 
 Row = dict[str, Any]
 STAGES = ("original", "supernet", "search", "distill", "alone", "test")
@@ -67,14 +68,34 @@ class Record:
     def steps(self, stage: str) -> Row:
         """Where a training stage stands: the last step of its log, and the steps it was to take."""
         rows = self.log(stage)
-        return {"at": rows[-1]["step"] + 1 if rows else 0, "of": (self.recipe.get("steps") or {}).get(stage)}
+        return {"at": rows[-1]["step"] + 1 if rows else 0, "of": self._asked.get(stage)}
 
     @property
     def taken(self) -> dict[str, int]:
-        """The steps of each training stage, as they were taken; of one that has not ended, as the recipe says."""
-        asked = self.recipe.get("steps") or {}
-        found = {stage: (self.done(stage) or {}).get("steps", asked.get(stage)) for stage in self.stages}
+        """The steps of each training stage, as they were taken; of one that has not ended, as it is to take."""
+        found = {stage: (self.done(stage) or {}).get("steps", self._asked.get(stage)) for stage in self.stages}
         return {stage: steps for stage, steps in found.items() if isinstance(steps, int)}
+
+    @property
+    def _asked(self) -> Row:
+        """The steps of each training stage: what the method makes of those of the recipe."""
+        return self.run.get("steps") or self.recipe.get("steps") or {}
+
+    @cached_property
+    def sessions(self) -> list[Row]:
+        """Where each part of the run ran: `env.json` of all sessions, in order."""
+        named = [one for one in self.env.get("sessions") or [] if isinstance(one, dict)]
+        return named or [self.env]
+
+    @cached_property
+    def ran(self) -> dict[str, str]:
+        """On what: each field of `env.json` as text (`versions.torch`); where sessions differ, `this, then that`."""
+        found: dict[str, dict[str, None]] = {}
+        for session in self.sessions:
+            for key, value in flat(session):
+                found.setdefault(key, {})[value] = None
+        began = {"started": next(iter(found["started"]))} if "started" in found else {}
+        return {key: ", then ".join(values) for key, values in found.items()} | began
 
     def log(self, stage: str) -> list[Row]:
         rows = _rows(self.folder / "stages" / stage / "log.jsonl")

@@ -10,6 +10,7 @@ from ugc.core.files import write_text
 from ugc.engine import tables
 from ugc.engine.curves import curves
 from ugc.engine.drawing import architecture_svg, layers, parse
+from ugc.engine.inherit import STAGES as TAKEN
 from ugc.engine.page import (
     Html,
     definitions,
@@ -89,7 +90,7 @@ def _is(words: list[str]) -> str:
 
 
 def _asked_and_done(record: Record) -> Html:
-    recipe, run, env = record.recipe, record.run, record.env
+    recipe, run, ran = record.recipe, record.run, record.ran
     data = recipe.get("data") or {}
     budget, counts = run.get("budget") or {}, run.get("counts") or {}
     channels = run.get("channels") or []
@@ -111,20 +112,20 @@ def _asked_and_done(record: Record) -> Html:
         ("steps", ", ".join(trained)),
         ("batch, seed", f"{recipe['batch']}, {recipe.get('seed', '?')}" if "batch" in recipe else ""),
     ])
+    taken = TAKEN if run.get("from") else ()
     times = [(stage, record.done(stage)) for stage in record.stages]
-    total = sum(about.get("seconds", 0) for _, about in times if about)
+    total = sum(about.get("seconds", 0) for stage, about in times if about and stage not in taken)
     source = [f"Original and supernet were taken over from {plain(str(run['from']))}."] if run.get("from") else []
-    versions = env.get("versions") if isinstance(env.get("versions"), Mapping) else {}
     done = definitions([
-        *((stage, _time(record, stage, about)) for stage, about in times),
+        *((stage, _time(record, stage, about, stage in taken)) for stage, about in times),
         ("in all", duration(total) if total else ""),
         ("trained on", _counts(counts)),
         ("tested on", f"{counts['test']:,} images, read once" if _is_number(counts.get("test")) and record.metrics else ""),
         ("L_sup", str((run.get("objective") or {}).get("text") or "").removeprefix("L_sup: ")),
         ("L_OD", str(loss.get("text") or "")),
         ("warm start", str(warm.get("text") or "").removeprefix("warm start: ")),
-        ("device", str(env.get("device") or recipe.get("device") or "")),
-        ("versions", ", ".join(f"{k} {v}" for k, v in (versions or {}).items() if k in ("ugc", "torch", "python"))),
+        ("device", ran.get("device") or str(recipe.get("device") or "")),
+        ("versions", ", ".join(f"{k} {ran[f'versions.{k}']}" for k in ("ugc", "python", "torch") if f"versions.{k}" in ran)),
     ])
     warnings = [w for _, about in times if about for w in about.get("warnings") or []]
     notes = [tag("li", str(n)) for n in (*source, *(run.get("notes") or []), *(record.choice.get("notes") or []), *warnings)]
@@ -138,13 +139,14 @@ def _loss(record: Record) -> Mapping[str, Any]:
     return said if isinstance(said, Mapping) else {"text": said}
 
 
-def _time(record: Record, stage: str, about: dict[str, Any] | None) -> str:
+def _time(record: Record, stage: str, about: dict[str, Any] | None, taken: bool) -> str:
     if about is None:
         steps = record.steps(stage)
         of = f" of {steps['of']:,}" if steps["of"] else ""
         return f"stopped at step {steps['at']:,}{of}" if steps["at"] else "not done"
     parts = [f"{about[key]:,} {words}" for key, words in (("steps", "steps"), ("scored", "nets scored")) if about.get(key)]
-    return ", ".join([*parts, *([duration(about["seconds"])] if about.get("seconds") else [])]) or "done"
+    took = [duration(about["seconds"])] if about.get("seconds") else []
+    return ", ".join([*parts, *took, *(["taken over"] if taken else [])]) or "done"
 
 
 def _counts(counts: Mapping[str, Any]) -> str:
@@ -274,8 +276,7 @@ def _first(keys: list[str]) -> str:
 
 def _fine_print(record: Record) -> Html:
     recipe = fold("Recipe, as it ran", tables.pairs(flat(record.recipe))) if record.recipe else None
-    began = {key: value for key, value in record.env.items() if key != "sessions"}
-    env = fold("Environment", tables.pairs(flat(began))) if began else None
+    env = fold("Environment", tables.pairs(list(record.ran.items()))) if record.ran else None
     about = [(name, value) for name, value in flat(_loss(record)) if name != "text"]
     loss = fold("Distillation loss", tables.pairs(about)) if about else None
     net, own = record.nets.get("student") or {}, record.run.get("attribution")

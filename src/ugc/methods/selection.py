@@ -9,6 +9,7 @@ its batch norm recalibrated.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from torch import Tensor
 from ugc.core import processes
 from ugc.core.clock import Clock
 from ugc.core.device import Device
-from ugc.core.log import Bar, add_rows, keep_rows, read_log
+from ugc.core.log import Bar, add_rows, finite, keep_rows, read_log
 from ugc.data.stream import Sources
 from ugc.losses.distillation import Look, OutputDistillation, summed
 from ugc.losses.reconstruction import l1
@@ -127,11 +128,13 @@ class SupernetScore:
 class Scoreboard:
     """All scores of a run, kept in `candidates.jsonl` as they come, so that a killed search goes on.
 
-    Several processes score one net each at a time, and all know all scores; the first one writes them.
+    Several processes score one net each at a time, and all know all scores; the first one writes them. `after` is called
+    after each such round.
     """
 
-    def __init__(self, path: Path, cost: CostModel, score: Callable[[Arch], float], bar: Bar | None = None) -> None:
-        self.path, self.cost, self.score, self.bar = path, cost, score, bar
+    def __init__(self, path: Path, cost: CostModel, score: Callable[[Arch], float], bar: Bar | None = None,
+                 after: Callable[[], None] = lambda: None) -> None:
+        self.path, self.cost, self.score, self.bar, self.after = path, cost, score, bar, after
         self.role, self.generation = "", 0
         self.rows: dict[str, dict[str, Any]] = {r["arch"]: r for r in read_log(path) if {"arch", "score"} <= r.keys()}
         processes.wait()  # all have read it
@@ -145,12 +148,18 @@ class Scoreboard:
             mine = some[min(processes.rank(), len(some) - 1)]  # the last round may have fewer nets than processes
             for arch, value in zip(some, processes.gather(self.score(mine))):
                 self._keep(arch, value)
-            self._told(len(some), f"{self.role} {self.rows[some[-1].text]['score']:.4g}")
-        return [float(self.rows[arch.text]["score"]) for arch in archs]
+            self.after()
+            self._told(len(some), f"{self.role} {self._score(some[-1]):.4g}")
+        return list(map(self._score, archs))
+
+    def _score(self, arch: Arch) -> float:
+        """NaN where its pictures are not finite."""
+        known = self.rows[arch.text]["score"]
+        return math.nan if known is None else float(known)
 
     def _keep(self, arch: Arch, score: float) -> None:
         cost = self.cost(arch)
-        row = {"arch": arch.text, "role": self.role, "generation": self.generation, "score": score,
+        row = {"arch": arch.text, "role": self.role, "generation": self.generation, "score": finite(score),
                "params": cost.params, "macs": cost.macs, "macs_paper": cost.macs_paper}
         self.rows[arch.text] = row
         add_rows(self.path, [row])

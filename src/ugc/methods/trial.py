@@ -10,6 +10,7 @@ All nets see the same batches, and what G_l makes of them is computed once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ugc.core import processes
 from ugc.core.clock import Clock
-from ugc.core.log import Bar, add_rows, keep_rows, read_log
+from ugc.core.log import Bar, add_rows, finite, keep_rows, read_log
 from ugc.data.stream import Batch, Stream
 from ugc.losses.distillation import Look
 from ugc.methods.from_teacher import Distill
@@ -90,12 +91,15 @@ class TrialBoard:
     Args:
         score: of a static net; lower is better.
         steps: of a trial.
+        after: called after each.
     """
 
-    def __init__(self, path: Path, trials: Trials, score: Callable[[Generator], float], steps: int, bar: Bar) -> None:
+    def __init__(self, path: Path, trials: Trials, score: Callable[[Generator], float], steps: int, bar: Bar,
+                 after: Callable[[], None] = lambda: None) -> None:
         self.path, self.trials, self.score, self.steps, self.bar = path, trials, score, steps, bar
+        self.after = after
         rows = [row for row in read_log(path) if {"arch", "score"} <= row.keys()]
-        self.known: dict[str, float] = {row["arch"]: row["score"] for row in rows}
+        self.known = {row["arch"]: math.nan if row["score"] is None else float(row["score"]) for row in rows}
         processes.wait()  # all have read it
         keep_rows(path, rows)
 
@@ -104,6 +108,7 @@ class TrialBoard:
             if arch.text not in self.known:
                 value = processes.gather(self.score(self.trials.distilled(arch, self.steps)))[0]
                 self.known[arch.text] = value
-                add_rows(self.path, [{"arch": arch.text, "score": value}])
+                add_rows(self.path, [{"arch": arch.text, "score": finite(value)}])
+                self.after()
             self.bar.advance(1, f"trial {self.known[arch.text]:.4g}")
         return [self.known[arch.text] for arch in archs]

@@ -47,12 +47,13 @@ def ink_iou(prediction: Tensor, target: Tensor) -> Tensor:
 def ink_grey(prediction: Tensor, target: Tensor) -> Tensor:
     """Crispness of 1-channel drawings: pixels between black and white (|x| < 0.8), relative to the target's.
 
-    1: as crisp as the target; above it blurred, below it harder than drawn. Blind to place.
+    1: as crisp as the target; above it blurred, below it harder than drawn; NaN where the target has no such pixel. Blind to
+    place.
     """
     if prediction.shape[1] != 1:
         raise ValueError(f"the share of grey is for 1-channel drawings, got {prediction.shape[1]} channels")
     ours, theirs = ((image.abs() < GREY).sum((1, 2, 3)) for image in (prediction, target))
-    return ours / theirs.clamp(min=1)
+    return ours / theirs.float().where(theirs > 0, torch.nan)
 
 
 for metric in (

@@ -54,7 +54,7 @@ def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], c
         first: nets that the first generation begins with.
 
     Raises:
-        UserError: no architecture of the region was met.
+        UserError: no architecture of the region was met, or none has a score that is a number.
     """
     population: list[Arch] = []
     for generation in range(config.generations + 1):
@@ -71,6 +71,9 @@ def evolve(region: Region, score: Callable[[Sequence[Arch]], Sequence[float]], c
         scores = dict(zip(asked, score(asked)))
         population = sorted(scores, key=lambda a: (math.isnan(scores[a]), scores[a], a.text))[: config.survivors]
         told(generation, scores)
+    if math.isnan(scores[population[0]]):
+        raise UserError(f"the search for the {purpose} found no net whose pictures can be scored: they are not finite; "
+                        f"train the supernet again, with --precision fp32 or a lower rate (--set optimiser.lr=..)")
     return population[0]
 
 
