@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ugc.core.device import Device, choose
+from ugc.core.device import Device, choose, exact
 
 FAULTS = """
 import resource, sys
@@ -75,5 +75,11 @@ def test_onednn_keeps_more_kernels_unless_it_was_told(monkeypatch):
 def test_auto_takes_bf16_of_gpus_that_have_it(monkeypatch, capability, precision):
     """torch says that older ones have it, too: they emulate it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert choose("cuda", "auto").precision == precision
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: {"cuda": capability}.get(device, (6, 1)))
+    assert choose("cuda", "auto").precision == precision and choose("cuda:1", "auto").precision == "fp32"
+
+
+def test_an_old_torch_without_autocast_for_a_device(monkeypatch):
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda kind: kind != "mps")
+    with exact(torch.device("mps")), exact(torch.device("cpu")):
+        assert not torch.is_autocast_enabled("cpu")

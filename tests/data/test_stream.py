@@ -90,6 +90,8 @@ def test_validation_and_calibration_are_plain_centres() -> None:
     everything = to_unit(np.concatenate([d.source_A, d.source_U])[:, 2:10, 2:11])
     assert torch.equal(stream.calibration().all(), everything)
     assert torch.equal(stream.calibration(10).all(), everything[::10])
+    assert torch.equal(stream.calibration(unlabelled=False).all(), everything[:30])
+    assert torch.equal(stream.calibration(10, unlabelled=False).all(), everything[:30:3])
 
 
 def test_rows_tensors_and_floats_are_taken_as_they_are() -> None:

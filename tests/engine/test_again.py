@@ -52,9 +52,15 @@ def test_a_run_that_is_taken_over_and_gone_before_that(tiny_run, ugc, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(job, "take_over", cut)
         assert ugc(*words).code == 130
+    other = of(source / "recipe.json")
+    anew = {**other, "optimiser": {**other["optimiser"], "lr": 0.1}}
+    (source / "recipe.json").write_text(json.dumps(anew))
+    told = ugc(*words)
+    assert told.code == 2 and "optimiser.lr" in told.last
+    (source / "recipe.json").write_text(json.dumps(other))
     (source / "stages/supernet/done.json").unlink()
     told = ugc(*words)
-    assert told.code == 2 and "is not there any more; put that run back" in told.last
+    assert told.code == 2 and f"--from {source}: no finished supernet there" in told.last
 
 
 def test_a_given_original_is_the_copy_once_the_run_has_begun(tiny_run, tiny_data, tiny, ugc, tmp_path):
@@ -69,6 +75,29 @@ def test_a_given_original_is_the_copy_once_the_run_has_begun(tiny_run, tiny_data
     shutil.rmtree(given)
     assert ugc(*words, "--until", "search").code == 0
     assert weights(tmp_path / "run/original") == weights(tiny_run / "original")
+
+
+def test_an_original_that_is_left_out_is_not_measured(tiny_run, tiny_data, tiny, ugc, tmp_path, monkeypatch):
+    """Killed while the given one was copied; then another start of the same folder, which leaves it out."""
+    words = ("run", tiny_data, "--out", tmp_path / "run", *tiny)
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "copy_folder", cut)
+        assert ugc(*words, "--original", tiny_run / "original").code == 130
+    told = ugc(*words, "--original", "none")
+    assert told.code == 2 and "original (" in told.last and not (tmp_path / "run/original").exists()
+
+
+@pytest.mark.parametrize("method", ["ugc", "from-teacher"])
+def test_a_run_in_the_folder_of_its_original(tiny_run, tiny_data, tiny, ugc, tmp_path, method):
+    old = shutil.copytree(tiny_run / "original", tmp_path / "old")
+    told = ugc("run", tiny_data, "--out", old / "small", *tiny, "--original", old, "--method", method)
+    assert told.code == 2 and "lies in the folder of --original" in told.last and not (old / "small").exists()
+
+
+def test_the_same_budget_in_other_words_goes_on(words, ugc):
+    for budget, code in (("15x", 0), ("15X", 0), ("macs_paper = 1.5e1x", 0), ("16x", 2)):
+        told = ugc(*words, "--budget", budget)
+        assert told.code == code, told.err
 
 
 def test_a_score_that_is_no_number_does_not_end_a_search(words, ugc, tmp_path, monkeypatch):

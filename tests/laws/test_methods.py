@@ -1,6 +1,7 @@
 """Laws of every method, by registry: who moves, what is logged, resume, hidden labels."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from ugc.core.clock import Clock
 from ugc.data.stream import Batch, Rows, Stream, TrainData
 from ugc.methods.method import METHODS, Selection
 from ugc.models.generator import FAMILIES
+from ugc.nn.shrink import recalibrate
 from ugc.search.budget import Budget
 from ugc.training.player import Player
 
@@ -272,6 +274,24 @@ def test_hidden_labels_are_hidden(stages, name, options, family):
             assert all(t.isfinite().all() for p in phase.players.values() for t in p.net.state_dict().values())
             ends.append(bits(phase.state()))
         assert ends[0] == ends[1]
+
+
+@every_case
+def test_who_sees_no_unlabelled_source_is_the_same_without_them(method_of, stages, name, options, family):
+    """All pixels of U become others: the nets, as they are saved, change of stages that see U; of the rest not a bit."""
+    method, size = method_of(name, options, **fields_of(family)), size_of(family)
+    for stage, make in stages(name, options, family):
+        ends = []
+        for other in (False, True):
+            data = training_data(lambda y: y, size)
+            if other:
+                data = replace(data, source_U=Rows(data.source_U.base * -0.5, np.array([0, 2, 5, 6])))
+            stream, phase = Stream(data, 2, torch.device("cpu")), make()
+            phase.step(stream.batch(CLOCK, phase.unlabelled), CLOCK)
+            plain = stream.calibration(16, method.sees_unlabelled(stage)).split(16)
+            ends.append({role: bits(recalibrate(net.baked(), plain).state_dict()) for role, net in phase.nets().items()
+                         if role != "supernet"})
+        assert (ends[0] == ends[1]) is not method.sees_unlabelled(stage), stage
 
 
 @every_method

@@ -1,6 +1,7 @@
 """A short distillation as a score: what is learnt, what is asked how often, what is left alone, and that it goes on."""
 
 import json
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -100,10 +101,19 @@ def test_a_trial_has_no_warmup_and_takes_the_sources_it_is_told(trials, monkeypa
         self.student.optimiser.param_groups[0]["lr"]))
     warm = replace(trials.setting, optimiser=trials.setting.optimiser.model_copy(update={"warmup": 500}))
     args = (trials.supernet, trials.teacher, trials.stream, 0)
-    for one in (Trials(warm, *args), Trials(trials.setting, *args, unlabelled="A")):
+    for one in (Trials(warm, *args), Trials(trials.setting, *args, unlabelled=False)):
         one.distilled(trials.supernet.space.smallest, 3)
     assert rates[:3] == rates[3:] and rates[0] == 2e-3 and asked == ["U"] * 3 + ["A"] * 3
 
 
 def test_without_nas_ssl_no_net_is_tried_on_unlabelled_sources(method_of):
-    assert method_of("ugc").tried_on == "U" and method_of("ugc", {"nas_ssl": False}).tried_on == "A"
+    assert method_of("ugc").sees_unlabelled("search") and not method_of("ugc", {"nas_ssl": False}).sees_unlabelled("search")
+
+
+def test_scores_that_are_no_numbers_are_the_same_after_a_kill(trials, tmp_path):
+    archs, scores = trials.supernet.space.ladder()[:3], (math.inf, math.nan, 0.25)
+    known = {arch.text: score for arch, score in zip(archs, scores)}
+    for _ in range(2):
+        with progress("tries", 3) as bar:
+            board = TrialBoard(tmp_path / "trials.jsonl", trials, lambda net: known[net.config.arch], 1, bar)
+            assert [None if math.isnan(value) else value for value in board(archs)] == [None, None, 0.25]

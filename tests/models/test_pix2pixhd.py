@@ -67,7 +67,7 @@ def test_the_papers_original_to_the_last_parameter():
 
 def test_sizes_of_the_supernet():
     space = on_meta().space
-    assert len(space) == 8**9 * 3**8
+    assert space.count == 8**9 * 3**8
     assert [c.name for c in space.choices if not c.is_depth] == [
         "stem", "down1", "down2", "down3", "down4", "up1", "up2", "up3", "up4"]
     cost = CostModel(on_meta(), SIZE)

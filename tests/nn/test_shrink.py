@@ -18,12 +18,12 @@ def unet():
     return shrink(net, net.space.smallest.having({"d.down2": 1}))
 
 
-def test_statistics_are_the_mean_of_the_batches():
+def test_statistics_are_those_of_all_images():
     net, batches = unet(), [pictures(seed) for seed in range(4)]
-    seen = {}
+    pictures_of = {}
 
     def watch(layer, args):
-        seen.setdefault(layer, []).append((args[0].double().mean((0, 2, 3)), args[0].double().var((0, 2, 3))))
+        pictures_of.setdefault(layer, []).append(args[0].double())
 
     norms = [m for m in net.modules() if isinstance(m, ElasticBatchNorm)]
     handles = [m.register_forward_pre_hook(watch) for m in norms]
@@ -32,10 +32,10 @@ def test_statistics_are_the_mean_of_the_batches():
         handle.remove()
     assert len(norms) > 5
     for layer in norms:
-        means, variances = zip(*seen[layer])
-        assert len(means) == 4
-        torch.testing.assert_close(layer.running_mean.double(), torch.stack(means).mean(0), rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(layer.running_var.double(), torch.stack(variances).mean(0), rtol=1e-4, atol=1e-6)
+        assert len(pictures_of[layer]) == 4
+        everything = torch.cat(pictures_of[layer])
+        torch.testing.assert_close(layer.running_mean.double(), everything.mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(layer.running_var.double(), everything.var((0, 2, 3)), rtol=1e-4, atol=1e-6)
 
 
 def test_it_forgets_what_was_there_and_repeats():
@@ -88,5 +88,10 @@ def test_every_image_counts_alike_in_whatever_batches_they_come():
     """Sixteen of 0 and one of 1, as a last batch of its own."""
     net = ElasticBatchNorm(1)
     x = torch.cat([torch.zeros(16, 1, 2, 2), torch.ones(1, 1, 2, 2)])
+    recalibrate(net, x.split(16))
+    for sizes in ([16, 1], [8, 9], [17], [3, 3, 3, 3, 5]):
+        recalibrate(net, x.split(sizes))
+        assert float(net.running_mean) == pytest.approx(1 / 17)
+        assert float(net.running_var) == pytest.approx(1 / 17 * 16 / 17 * 68 / 67)  # of a sample of 68 pixels
     recalibrate(net, x.split(16))
     assert float(net.running_mean) == pytest.approx(1 / 17)

@@ -80,7 +80,7 @@ def write_streets(options: argparse.Namespace) -> None:
     tenth = max(1, options.count // 10)
     size = DataConfig.parse({"path": "streets", "size": options.size}, "--size").size
     write_tree(Path(options.out), size, options.seed, {"train": options.count, "val": tenth, "test": tenth})
-    where = shlex.quote(options.out)
+    where = shlex.quote(_named(options.out))
     say(f"written to {where}: train {options.count:,}, val {tenth:,}, test {tenth:,}; "
         f"next: ugc run {where} --size {options.size} --out RUN")
 
@@ -90,7 +90,9 @@ def check_folder(options: argparse.Namespace) -> None:
     from ugc.data.check import check
 
     report = check(options.folder)
-    print(json.dumps(report.plain(), ensure_ascii=False) if options.json else "\n".join(report.lines()))
+    named = _named(options.folder)
+    other = [] if named == options.folder or report.error else [f"Name it {named}: {options.folder} alone is built in."]
+    print(json.dumps(report.plain(), ensure_ascii=False) if options.json else "\n".join([*report.lines(), *other]))
     if report.error:
         raise UserError(report.error)
 
@@ -106,7 +108,16 @@ def write(dataset: Dataset, options: argparse.Namespace) -> None:
     for note in dataset.notes:
         say(note)
     upright = "" if dataset.flip_default else " --set data.flip=false"
-    say(f"written to {options.out}; next: ugc run {shlex.quote(str(options.out))} --size {options.size}{upright} --out RUN")
+    where = shlex.quote(_named(options.out))
+    say(f"written to {where}; next: ugc run {where} --size {options.size}{upright} --out RUN")
+
+
+def _named(folder: str) -> str:
+    """A folder as `ugc run` takes it, which asks its built-in names first."""
+    from ugc.data.dataset import DATASETS
+    from ugc.recipes.table import TABLE
+
+    return f"./{folder}" if folder in {*DATASETS, *TABLE} else folder
 
 
 def fetch_public(options: argparse.Namespace) -> None:
@@ -116,7 +127,7 @@ def fetch_public(options: argparse.Namespace) -> None:
     from ugc.data.fetch import fetch_set
 
     done = fetch_set(options.name, Path(options.out or options.name))
-    source, where = done.source, shlex.quote(str(done.folder))
+    source, where = done.source, shlex.quote(_named(str(done.folder)))
     pictures = ", ".join(f"{split} {count:,}" for split, count in done.counts.items())
     test = "test" if done.counts.get("test") else "val" if done.counts.get("val") else "10 % of the pairs"
     say(f"{done.folder}: {pictures} pairs side by side; A (left) is {source.a}, B (right) is {source.b}; "

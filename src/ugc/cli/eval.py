@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ugc.core.errors import UserError
+
 HELP = "measure a saved net, an ONNX file or a folder of pictures"
 DESCRIPTION = ("Measure answers to the test images of DATA: PSNR, SSIM, L1, distances with their intervals, beside a copy "
                "of the source and the floor (real against real).")
@@ -34,6 +36,8 @@ def execute(options: argparse.Namespace) -> None:
     def path(text: str | None) -> Path | None:
         return Path(text) if text else None
 
+    if (options.seed or 0) < 0:
+        raise UserError(f"--seed {options.seed}: expected 0 or more")
     fields = {key: getattr(options, key) for key in ("size", "direction", "seed") if getattr(options, key) is not None}
     result = compare(Asked(Path(options.student), options.data, path(options.against), fields, options.device, options.fid,
                            options.lpips, options.miou, path(options.stats), path(options.save_stats)))

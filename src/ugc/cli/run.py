@@ -56,6 +56,7 @@ def work(options: argparse.Namespace) -> None:
 
     job = Run(recipe_of(options), Path(options.out), Path(options.source) if options.source else None)
     if options.dry_run:
+        job.wanted(options.until)  # a wrong name is told first
         if lead():
             print("\n".join(plan(job)), flush=True)
         for line in rehearse(job, options.until):
@@ -72,6 +73,7 @@ def _interrupt(*_: object) -> None:
 def recipe_of(options: argparse.Namespace) -> Recipe:
     """Recipe or data set by name, then the flags, then --set: later wins."""
     from ugc.core.files import place
+    from ugc.core.log import say
     from ugc.data.dataset import DATASETS
     from ugc.engine.given import held, like_original
     from ugc.engine.inherit import settings_of
@@ -80,6 +82,9 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     from ugc.recipes.table import TABLE, YOURS, recipe
 
     source = Path(options.source) if options.source else None
+    if options.what and options.what in {*TABLE, *DATASETS} and Path(options.what).is_dir():
+        kind = "recipe" if options.what in TABLE else "built-in data set"
+        say(f"{options.what} is the {kind} of that name; the folder here is ./{options.what}")
     if options.what in TABLE:
         data: dict[str, Any] = recipe(options.what)
     elif source:

@@ -22,5 +22,5 @@ def execute(options: argparse.Namespace) -> None:
     from ugc.export.translator import translate
 
     instances = Path(options.instances) if options.instances else None
-    count = translate(options.student, options.input, Path(options.output), options.device, instances)
+    count = translate(options.student, options.input, options.output, options.device, instances)
     say(f"{count} picture{'s' if count != 1 else ''} written to {options.output}")

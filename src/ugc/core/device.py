@@ -76,8 +76,9 @@ def to_channels_last(x: torch.Tensor) -> torch.Tensor:
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast off: losses, SSIM and Gram matrices are fp32. On `meta`, where nothing is computed, there is none."""
-    return contextlib.nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    """Autocast off: losses, SSIM and Gram matrices are fp32. `meta`, where nothing is computed, and old MPS have none."""
+    has = device.type != "meta" and torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if has else contextlib.nullcontext()
 
 
 def free_memory(device: torch.device) -> int:
@@ -140,9 +141,9 @@ def cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def cuda_has_bf16() -> bool:
+def cuda_has_bf16(device: str) -> bool:
     """Whether this GPU does: of NVIDIA's from compute capability 8 on; torch also counts those that emulate it."""
-    return torch.version.hip is not None or torch.cuda.get_device_capability() >= (8, 0)
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Device:
@@ -164,11 +165,11 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
         raise UserError("--device mps: torch sees no Apple GPU here; use --device cpu or auto")
     if precision not in PRECISIONS:
         raise UserError(f"--precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    if device == "cuda" and size() > 1:  # every process has a GPU of its own
+        device = f"cuda:{local_rank()}"
     if precision == "auto":
-        has = cuda_has_bf16() if kind == "cuda" else kind == "cpu" and cpu_has_bf16()
+        has = cuda_has_bf16(device) if kind == "cuda" else kind == "cpu" and cpu_has_bf16()
         precision = "bf16" if has else "fp32"
     if precision == "fp16" and kind != "cuda":
         raise UserError(f"--precision fp16 needs CUDA, not {kind}; use bf16 or fp32")
-    if device == "cuda" and size() > 1:  # every process has a GPU of its own
-        device = f"cuda:{local_rank()}"
     return Device(torch.device(device), precision)

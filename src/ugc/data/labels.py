@@ -12,8 +12,6 @@ from ugc.core.errors import UserError
 from ugc.core.files import place, write_text
 from ugc.data.dataset import DataConfig, Dataset
 
-LINE_ENDS = set("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")  # as str.splitlines has them
-
 
 @dataclass(frozen=True)
 class Split:
@@ -35,13 +33,8 @@ def split(dataset: Dataset, config: DataConfig, seed: int, validation: int = 256
         targets: False for a method that reads none: A is empty, and every training source is in U or V.
 
     Raises:
-        UserError: a name in the .meta file is unknown, one holds what ends a line, or fewer than two pictures are left to
-            train on.
+        UserError: a name in the .meta file is unknown, or fewer than two pictures are left to train on.
     """
-    odd = next((record.key for record in (*dataset.train, *dataset.test) if set(record.key) & LINE_ENDS), None)
-    if odd is not None:
-        raise UserError(f"{dataset.name}: the name {odd!r} holds a character that ends a line; a run keeps a list of names, "
-                        f"one a line: rename the file")
     pairs = [record.key for record in dataset.train if record.target is not None]
     alone = [record.key for record in dataset.train if record.target is None]
     if not targets:

@@ -114,7 +114,7 @@ def _two_sided(root: Path, folders: Mapping[str, tuple[str, str]], alone: Wanted
     names, looked = list[str](), list[Pictures]()
     for split, pair in folders.items():
         there = {side: name for side, name in zip("AB", pair) if (root / name).is_dir()}
-        if all(side in there for side in needed):
+        if there if alone is None else alone.side in there:  # of a test without one side there are no pairs, which is told
             sides = {side: Pictures(root, root / name) for side, name in there.items()}
             splits[split] = {"A": {}, "B": {}, **{side: pictures.found for side, pictures in sides.items()}}
             looked += sides.values()

@@ -161,9 +161,9 @@ class Stream:
         """The sources held out for validation, cut at the centre."""
         return self._sources(self._plain(self.V, np.arange(len(self.V))))
 
-    def calibration(self, count: int = 256) -> Sources:
-        """At most `count` training sources, spread evenly over A and U, cut at the centre."""
-        total = len(self.A) + len(self.U)
+    def calibration(self, count: int = 256, unlabelled: bool = True) -> Sources:
+        """At most `count` training sources, spread evenly over A and, where that may be seen, U; cut at the centre."""
+        total = len(self.A) + (len(self.U) if unlabelled else 0)
         pick = np.arange(min(count, total)) * total // min(count, total)
         return self._sources(torch.cat([self._plain(self.A, pick[pick < len(self.A)]),
                                         self._plain(self.U, pick[pick >= len(self.A)] - len(self.A))]))

@@ -24,7 +24,7 @@ from ugc.methods.method import METHODS, Method, Selection, Setting
 from ugc.methods.selection import expected
 from ugc.models.generator import Generator
 from ugc.nn.cost import Cost, total, trace
-from ugc.search.budget import Budget, short
+from ugc.search.budget import Budget, meant, short
 
 CALIBRATION = 256
 
@@ -46,6 +46,9 @@ class Job:
         check_same(recipe, folder)
         kind = METHODS[recipe.method]
         self.dataset: Dataset = open_dataset(recipe.data, recipe.seed, targets=not kind.imitates)
+        within = given_original(recipe)
+        if within and folder.resolve().is_relative_to(within.resolve()):
+            raise UserError(f"--out {folder}: lies in the folder of --original, which the run copies; choose another place")
         self.given = open_original(recipe, self.dataset, held(recipe, folder))
         out = self.dataset.target_channels or (self.given.net.config.out_channels if self.given else 0)
         self.setting: Setting = recipe.setting((self.dataset.encoding.channels, out))
@@ -58,6 +61,7 @@ class Job:
             self.cost.space.parse(named)
         if recipe.search.student and not self.budget.runtime:  # what a time is, is known later
             self.budget.check_named("search.student", self.cost(self.cost.space.parse(recipe.search.student)))
+        self.check_asked()
         self.taken: list[str] = []  # what must be known of what is taken over
         if source and not (folder / "recipe.json").exists():
             check_source(source, recipe, self.split, self.dataset)
@@ -72,6 +76,22 @@ class Job:
         if kind.result() == "student":
             self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
         self._stream: Stream | None = None
+
+    def check_asked(self) -> None:
+        """Whether the nets that are named are looked for, and stages longer than their warm-up.
+
+        Raises:
+            UserError: not so.
+        """
+        named = [name for name in ("student", "deep", "wide") if getattr(self.recipe.search, name)]
+        if named and "search" not in self.stages:
+            how = "--set options.arch=.. names its net" if self.recipe.method == "alone" else "its nets are chosen by rule"
+            raise UserError(f"search.{named[0]}: this run searches nothing ({how}); leave it out")
+        warmup = self.recipe.optimiser.warmup
+        for stage in self.stages:
+            if stage not in ("search", "test") and warmup and self.steps(stage) <= warmup:
+                raise UserError(f"optimiser.warmup={warmup}: stage {stage} ends after {self.steps(stage)} steps, before its "
+                                f"rate has risen; expected fewer than that")
 
     def same_times(self) -> None:
         """Every process predicts by the times that are in the run's folder: on several machines each has taken its own."""
@@ -149,6 +169,7 @@ class Job:
             write_json(self.folder / "run.json", self.about())
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         if self.comes_from and not (self.stage("supernet") / "done.json").exists():
+            check_source(self.comes_from, self.recipe, self.split, self.dataset)
             take_over(self.comes_from, self.folder)
         if self.given and held(self.recipe, self.folder) == given_original(self.recipe):
             copy_folder(Path(self.recipe.original), self.folder / "original")
@@ -206,8 +227,9 @@ class Job:
         """A net that the run folder holds, in eval mode on the device."""
         return load_net(self.folder / role)[0].to(self.setting.device.device)
 
-    def calibration(self) -> Sources:
-        return self.stream.calibration(CALIBRATION)
+    def calibration(self, stage: str) -> Sources:
+        """What batch norm is recalibrated on: training sources that the stage may see."""
+        return self.stream.calibration(CALIBRATION, self.method.sees_unlabelled(stage))
 
     def save(self, net: Generator, role: str) -> None:
         about = {"data": self.dataset.name, "attribution": self.dataset.attribution,
@@ -222,6 +244,8 @@ def check_same(recipe: Recipe, folder: Path) -> None:
     path = folder / "recipe.json"
     if path.exists():
         old, new = flat(read_recipe(folder)), flat(recipe.model_dump(mode="json"))
+        if meant(old["budget"]) == meant(new["budget"]):  # in other words
+            new["budget"] = old["budget"]
         differ = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
         if differ:
             first = ", ".join(f"{key} ({old.get(key)!r} there, {new.get(key)!r} now)" for key in differ[:4])

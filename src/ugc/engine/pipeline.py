@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ugc.core import processes
@@ -123,14 +122,15 @@ class Run(Job):
               rate=self.recipe.optimiser.rate, log_every=self.recipe.log_every, grids=self.recipe.grids,
               grid=partial(sample_grid, stream=self.stream))
         if processes.lead():
-            self.keep(phase, folder, done)
+            self.keep(phase, name, done)
 
-    def keep(self, phase: Phase, folder: Path, done: dict[str, Any]) -> None:
+    def keep(self, phase: Phase, stage: str, done: dict[str, Any]) -> None:
         """Save what a trained stage leaves; `done.json` comes last."""
+        folder = self.stage(stage)
         for role, trained in phase.nets().items():
             net = trained.baked()
             if role != "supernet":  # whose own statistics are never read
-                recalibrate(net, self.calibration().split(16))
+                recalibrate(net, self.calibration(stage).split(16))
             self.save(net, role)
         for what, tensors in phase.left().items():
             save_tensors(tensors, folder / f"{what}.safetensors")
@@ -154,9 +154,10 @@ class Run(Job):
         """Choose G*, the deep and the wide teacher; leave `choice.json`, `pareto.json` and its plot. UGC Sec. 3.2."""
         config: SelectionConfig = self.recipe.search
         spent = Spent(self.stage("search") / "seconds.json")
-        score = SupernetScore(self.net("supernet"), self.stream.validation()[: config.validation],
-                              self.stream.calibration(config.recalibrate), self.setting.l_od(), config.score,
-                              self.setting.device, self.net("original") if self.method.imitates else None)
+        plain = self.stream.calibration(config.recalibrate, self.method.sees_unlabelled("search"))
+        score = SupernetScore(self.net("supernet"), self.stream.validation()[: config.validation], plain,
+                              self.setting.l_od(), config.score, self.setting.device,
+                              self.net("original") if self.method.imitates else None)
         folder, teachers = self.stage("search"), self.method.teachers
         with progress("search", planned(config, len(self.cost.space.ladder()), teachers)) as bar:
             board = Scoreboard(folder / "candidates.jsonl", self.cost, score, bar, spent.keep)
@@ -178,7 +179,7 @@ class Run(Job):
         """What becomes of nets of the supernet after a trial each."""
         config, teacher = self.recipe.search, self.net("original" if self.method.imitates else "largest")
         trials = Trials(self.setting, score.supernet, teacher, self.stream, self.recipe.seed, config.recalibrate,
-                        self.method.tried_on)
+                        self.method.sees_unlabelled("search"))
         return TrialBoard(self.stage("search") / "trials.jsonl", trials, score.of, config.trial, bar, spent.keep)
 
     def write_choice(self, chosen: Selection, notes: tuple[str, ...], rows: dict[str, Any]) -> None:

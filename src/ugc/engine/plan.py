@@ -36,7 +36,7 @@ def plan(run: Job) -> list[str]:
         f"{counts['validation']} held out, {counts['test']} test; {s.config.in_channels} -> {s.config.out_channels} "
         f"channels at {s.size[0]}x{s.size[1]}",
         *(f"         {note}" for note in run.about()["notes"]),
-        f"family   {recipe.family}, base {recipe.base}: {len(space):.3g} sub-networks",
+        f"family   {recipe.family}, base {recipe.base}: {space.count:.3g} sub-networks",
         f"original {line(original)}",
         f"largest  {line(cost(space.largest))}",
         f"smallest {line(cost(space.smallest))}",

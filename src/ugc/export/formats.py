@@ -118,7 +118,7 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None, labels: st
     chosen.check_packages()
     net, config = load_net(folder)
     whole = wrapped(net, source_of(net, config), labels)
-    if not net.config.arch and len(net.space) > 1:
+    if not net.config.arch and net.space.count > 1:
         say(f"{folder} is a supernet: it is exported at its full width")
     trained = _size(folder, net, config)
     data = chosen.convert(whole)

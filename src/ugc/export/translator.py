@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +102,15 @@ def _pil(array: Array) -> Image.Image:
 def load(folder: str | Path, device: str = "auto") -> Translator:
     """Open a saved net; see `ugc.load`."""
     net, about = load_net(located(folder))
-    if not net.config.arch and len(net.space) > 1:
+    if not net.config.arch and net.space.count > 1:
         say(f"{folder} is a supernet: it is used at its full width")
     return Translator(net, about, device)
 
 
-def translate(folder: str | Path, given: str, target: Path, device: str = "auto", instances: Path | None = None) -> int:
+def translate(folder: str | Path, given: str, where: str | Path, device: str = "auto", instances: Path | None = None) -> int:
     """Translate a picture or label map, a folder or a glob; returns how many were written.
 
-    One answer goes to the file (or into the folder) `target`; many go into the folder `target` under their own
+    One answer goes to the file (or into the folder, which ends in a slash) `where`; many go into that folder under their own
     names (`export/sources.py`), formats that lose or clip (JPEG of 16 bits) apart.
 
     Args:
@@ -118,9 +119,10 @@ def translate(folder: str | Path, given: str, target: Path, device: str = "auto"
     Raises:
         UserError: nothing to translate, or an unreadable picture.
     """
-    net = load(folder, device)
+    net, target = load(folder, device), Path(where)
     found = sources(given, net.encoding, instances)
-    many = len(found) > 1 or Path(given).is_dir() or target.is_dir() or not target.suffix
+    a_folder = target.is_dir() or not target.suffix or str(where).endswith(("/", os.sep))
+    many = len(found) > 1 or Path(given).is_dir() or a_folder
     if many and target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file; {len(found)} pictures go into a folder")
     read = {path.resolve() for source in found for path in (source.path, source.instances) if path}

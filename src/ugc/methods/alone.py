@@ -37,6 +37,9 @@ class Alone(Method):
     def result(cls) -> str:
         return "student"
 
+    def sees_unlabelled(self, stage: str) -> bool:
+        return False
+
     def phase(self, stage: str, inherited: Mapping[str, Any]) -> Phase:
         chosen: Selection = inherited["selection"]
         return Gan(self.setting, self.setting.config.model_copy(update={"arch": chosen.student.text}), "student")

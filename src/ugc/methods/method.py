@@ -199,10 +199,9 @@ class Method(ABC):
         """The roles of the teachers that learn beside the student in the last stage."""
         return ()
 
-    @property
-    def tried_on(self) -> Literal["U", "A"]:
-        """Whose sources a search's trials take for a batch's unlabelled ones."""
-        return "U"
+    def sees_unlabelled(self, stage: str) -> bool:
+        """Whether a stage (`search`: its trials and batch norm) sees sources of U; the baseline `original` sees A alone."""
+        return stage != "original" or self.imitates
 
     def judges(self, stage: str) -> tuple[str, ...]:
         """The discriminators that learn in a training stage, by name."""

@@ -62,8 +62,10 @@ class SelectionConfig(SearchConfig):
 
     @property
     def of_trials(self) -> SearchConfig:
-        """The evolution over nets that are tried: three generations, a quarter parents."""
-        return self.model_copy(update={"population": max(4, round(self.trials / 2.5)), "generations": 2, "parents": 0.25})
+        """The evolution over nets that are tried: three generations, a quarter parents; of few nets one generation."""
+        few = self.trials < 8
+        return self.model_copy(update={"population": self.trials if few else max(4, round(self.trials / 2.5)),
+                                       "generations": 0 if few else 2, "parents": 0.25})
 
 
 class SupernetScore:

@@ -60,15 +60,15 @@ class Trials:
         teacher: G_l, or the original that is imitated; in eval mode on the device.
         stream: training data; no target is looked at.
         seed: of the batches.
-        unlabelled: whose sources are taken for a batch's unlabelled ones.
+        unlabelled: whether sources of U are seen; else A's take their place.
     """
 
     def __init__(self, setting: Setting, supernet: Generator, teacher: Generator, stream: Stream, seed: int,
-                 calibration: int = 256, unlabelled: Literal["U", "A"] = "U") -> None:
+                 calibration: int = 256, unlabelled: bool = True) -> None:
         self.rate = setting.optimiser.model_copy(update={"warmup": 0}).rate  # which is of a stage, and longer than a trial
-        self.unlabelled = unlabelled
+        self.unlabelled: Literal["U", "A"] = "U" if unlabelled else "A"
         self.setting, self.supernet, self.teacher, self.stream, self.seed = setting, supernet, teacher, stream, seed
-        self.calibration = stream.calibration(calibration).split(16)
+        self.calibration = stream.calibration(calibration, unlabelled).split(16)
         self.taught: dict[int, Tensor] = {}
 
     def distilled(self, arch: Arch, steps: int) -> Generator:
@@ -106,9 +106,9 @@ class TrialBoard:
     def __call__(self, archs: Sequence[Arch]) -> list[float]:
         for arch in dict.fromkeys(archs):
             if arch.text not in self.known:
-                value = processes.gather(self.score(self.trials.distilled(arch, self.steps)))[0]
-                self.known[arch.text] = value
-                add_rows(self.path, [{"arch": arch.text, "score": finite(value)}])
+                value = finite(processes.gather(self.score(self.trials.distilled(arch, self.steps)))[0])
+                self.known[arch.text] = math.nan if value is None else value
+                add_rows(self.path, [{"arch": arch.text, "score": value}])
                 self.after()
             self.bar.advance(1, f"trial {self.known[arch.text]:.4g}")
         return [self.known[arch.text] for arch in archs]

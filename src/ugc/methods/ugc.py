@@ -275,10 +275,11 @@ class Ugc(Method):
         taught_by: tuple[str, ...] = self.config.taught_by
         return taught_by
 
-    @property
-    def tried_on(self) -> Literal["U", "A"]:
-        """Without NAS-SSL no net is chosen by what it learns from unlabelled sources."""
-        return "U" if self.config.nas_ssl else "A"
+    def sees_unlabelled(self, stage: str) -> bool:
+        """Not the search without NAS-SSL, for one: no net is chosen by what it learns from unlabelled sources."""
+        if stage == "distill":
+            return self.config.finetune_ssl is True
+        return bool(self.config.nas_ssl) and super().sees_unlabelled(stage)
 
     def judges(self, stage: str) -> tuple[str, ...]:
         """Stage 2: the teachers', and the student's where it learns from pairs itself."""

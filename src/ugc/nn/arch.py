@@ -95,7 +95,9 @@ class SearchSpace:
         """Every choice at its least value: G_s."""
         return Arch({c.name: c.values[0] for c in self.choices})
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many sub-networks there are; may be beyond what `len` can say."""
         return math.prod(len(c.values) for c in self.choices)
 
     def __contains__(self, arch: object) -> bool:

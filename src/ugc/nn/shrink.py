@@ -23,10 +23,10 @@ def copy_slices(big: nn.Module, small: nn.Module) -> None:
 
 @torch.no_grad()
 def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """Set the running statistics of every batch norm to their mean over the images of `batches`; returns `net`, eval.
+    """Set the running statistics of every batch norm to those of all images of `batches`; returns `net`, eval.
 
-    The network runs on batch statistics meanwhile, as it does in training. A net without batch norm is left alone, and
-    `batches` is then not read.
+    How the images are batched matters only through the layers before: the network runs on batch statistics meanwhile, as it
+    does in training. A net without batch norm is left alone, and `batches` is then not read.
 
     Args:
         batches: [N, C, H, W] sources in [-1, 1], without augmentation; N * H * W > 1 at every norm.
@@ -37,14 +37,18 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     seen = 0
 
     def gathering(layer: ElasticBatchNorm, x: Tensor) -> Tensor:
-        """The norm of a batch; its statistics move to the mean over the images seen."""
+        """The norm of a batch; mean and variance become those of all images seen, it included [Chan 1979]."""
         y = x.float() if x.dtype == torch.float16 else x
-        return F.batch_norm(y, layer.running_mean, layer.running_var, layer.weight, layer.bias, True,
-                            len(x) / (seen + len(x)), layer.eps).to(x.dtype)
+        mean, var, each = layer.running_mean.clone(), layer.running_var.clone(), x.shape[2] * x.shape[3]
+        out = F.batch_norm(y, mean, var, layer.weight, layer.bias, True, 1.0, layer.eps)  # var: of a sample, unbiased
+        share, n, total = len(x) / (seen + len(x)), len(x) * each, (seen + len(x)) * each
+        layer.running_var.mul_((seen * each - 1) / (total - 1) if seen else 0.0)
+        layer.running_var.add_(var, alpha=(n - 1) / (total - 1))
+        layer.running_var.add_((mean - layer.running_mean).square(), alpha=share * (total - n) / (total - 1))
+        layer.running_mean.lerp_(mean, share)
+        return out.to(x.dtype)
 
     for layer in norms:
-        layer.running_mean.zero_()
-        layer.running_var.fill_(1.0)
         layer.forward = partial(gathering, layer)  # type: ignore[method-assign]
     try:
         net.train()

@@ -37,30 +37,8 @@ class Budget:
         Raises:
             UserError: not of one of the forms above.
         """
-        if text.strip().lower().startswith("latency"):
-            return Budget._latency(text)
-        match = FORM.fullmatch(text.strip())
-        key = (match and match["key"]) or ""
-        if not match or (key and key not in KEYS) or (match["unit"].lower() == "x" and key not in ("", *KEYS)):
-            raise UserError(f"--budget {text!r}: expected 40x, macs=1.5G, macs_paper=1.5G, params=0.15M, 1.5G or "
-                            "latency=10ms")
-        number = float(match["number"])
-        if not 0 < number < MOST:
-            raise UserError(f"--budget {text!r}: must be above zero and below {MOST:g}")
-        if match["unit"].lower() == "x":
-            key = key or "macs_paper"
-            return Budget(key, getattr(original, key) / number, text)
-        return Budget(key or "macs", number * UNITS[match["unit"].upper()], text)
-
-    @staticmethod
-    def _latency(text: str) -> Budget:
-        match = LATENCY.fullmatch(text.strip())
-        if not match:
-            raise UserError(f"--budget {text!r}: expected a time, such as latency=10ms, latency=0.5s or latency=10ms@torch")
-        limit, runtime = float(match["number"]) * MS[match["unit"].lower()], (match["runtime"] or RUNTIME).lower()
-        if not 0 < limit < MOST:
-            raise UserError(f"--budget {text!r}: must be above zero and below {MOST:g} ms")
-        return Budget("latency_ms", limit, text, runtime)
+        key, number, how = meant(text)
+        return Budget(key, getattr(original, key) / number, text) if how == "x" else Budget(key, number, text, how)
 
     @property
     def most(self) -> str:
@@ -98,6 +76,32 @@ class Budget:
             most = float(times[1]) * self.limit / self.of(smallest) if times else 0.0
             way = f"ask for at most {int(10 * most) / 10:g}x" if times else "raise the budget or lower --base"
             raise UserError(f"--budget {self.text}: {self.most} is out of reach: {span}; {way}")
+
+
+def meant(text: str) -> tuple[str, float, str]:
+    """What a budget says, however it is spelled: the cost, a number, and `x`, the runtime of a latency, or "".
+
+    Raises:
+        UserError: not of one of the forms above.
+    """
+    wanted, match = text.strip(), FORM.fullmatch(text.strip())
+    if wanted.lower().startswith("latency"):
+        if not (match := LATENCY.fullmatch(wanted)):
+            raise UserError(f"--budget {text!r}: expected a time, such as latency=10ms, latency=0.5s or latency=10ms@torch")
+        limit, runtime = float(match["number"]) * MS[match["unit"].lower()], (match["runtime"] or RUNTIME).lower()
+        return "latency_ms", _positive(text, limit, " ms"), runtime
+    if not match or match["key"] not in (None, *KEYS):
+        raise UserError(f"--budget {text!r}: expected 40x, macs=1.5G, macs_paper=1.5G, params=0.15M, 1.5G or latency=10ms")
+    number = _positive(text, float(match["number"]))
+    if match["unit"].lower() == "x":
+        return match["key"] or "macs_paper", number, "x"
+    return match["key"] or "macs", number * UNITS[match["unit"].upper()], ""
+
+
+def _positive(text: str, number: float, unit: str = "") -> float:
+    if not 0 < number < MOST:
+        raise UserError(f"--budget {text!r}: must be above zero and below {MOST:g}{unit}")
+    return number
 
 
 def spelled(text: str) -> str:

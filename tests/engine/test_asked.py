@@ -1,0 +1,72 @@
+"""What is asked for and cannot be is refused before anything is trained."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize("words, said", [
+    (("options.nas=false", "search.student=ARCH"), "search.student: this run searches nothing (its nets are chosen by rule"),
+    (("options.nas=false", "search.wide=ARCH"), "search.wide: this run searches nothing"),
+    (("method=alone", "search.student=ARCH"), "(--set options.arch=.. names its net)"),
+    (("optimiser.warmup=3",), "optimiser.warmup=3: stage original ends after 3 steps"),
+    (("original=none", "steps.supernet=9", "optimiser.warmup=5"), "stage distill ends after 3 steps")])
+def test_it_is_refused(tiny_run, tiny_data, tiny, ugc, tmp_path, words, said):
+    arch = json.loads((tiny_run / "student/config.json").read_text())["arch"]
+    settings = [word for setting in words for word in ("--set", setting.replace("ARCH", arch))]
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, *settings)
+    assert told.code == 2 and said in told.last and not (tmp_path / "run").exists()
+
+
+def test_spaces_beyond_what_len_can_say(tiny_data, tiny, ugc, tmp_path):
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, "--set", "generator.blocks=16", "--set",
+               "generator.groups=16", "--dry-run")
+    assert told.code == 0 and "e+" in told.out and "sub-networks" in told.out
+
+
+def test_a_wrong_stage_is_told_before_the_plan(tiny_data, tiny, ugc, tmp_path):
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, "--until", "nosuch", "--dry-run")
+    assert told.code == 2 and "--until 'nosuch'" in told.last and not told.out
+
+
+def test_nothing_where_something_is_expected(tiny_run, tiny_data, ugc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words, name in ((("translate", tiny_run / "student", tiny_data / "testA", ""), "output"),
+                        (("translate", tiny_run / "student", "", "out"), "input"), (("run", "", "--out", "run"), "what"),
+                        (("export", tiny_run / "student", "--out", ""), "out")):
+        told = ugc(*words)
+        assert told.code == 2 and f"{name}: is empty" in told.err, told.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trailing_slash_is_a_folder(tiny_run, tiny_data, ugc, tmp_path):
+    one = next(iter(sorted((tiny_data / "testA").iterdir())))
+    assert ugc("translate", tiny_run / "student", one, f"{tmp_path}/drawn.png/").code == 0
+    assert [path.name for path in (tmp_path / "drawn.png").iterdir()] == [one.name]
+
+
+def test_a_seed_is_not_negative(tiny_run, tiny_data, ugc):
+    told = ugc("eval", tiny_run / "student", tiny_data, "--seed", -1)
+    assert told.code == 2 and "--seed -1: expected 0 or more" in told.last
+
+
+def test_folders_of_built_in_names(tiny_data, ugc, tmp_path, monkeypatch):
+    """What is written tells how it is named; who names a built-in set is told of the folder."""
+    monkeypatch.chdir(tmp_path)
+    told = ugc("data", "streets", "--size", "32x64", "--count", 1, "--out", "streets")
+    assert told.code == 0 and "next: ugc run ./streets " in told.err
+    (tmp_path / "sans2serif").symlink_to(tiny_data)
+    assert "Name it ./sans2serif: sans2serif alone is built in." in ugc("data", "check", "sans2serif").out
+    assert "built in" not in ugc("data", "check", "./sans2serif").out
+    told = ugc("run", "sans2serif", "--base", 3, "--out", "run", "--dry-run")
+    assert "sans2serif is the built-in data set of that name; the folder here is ./sans2serif" in told.err
+
+
+def test_a_test_of_one_side_is_told(ugc, pairs_in, tmp_path):
+    data = pairs_in(tmp_path / "squares")
+    for path in (data / "testB").iterdir():
+        path.unlink()
+    there = ugc("data", "check", data).out
+    (data / "testB").rmdir()
+    gone = ugc("data", "check", data).out
+    assert "test sources without a target (ignored): 4" in there and "test sources without a target (ignored): 4" in gone
