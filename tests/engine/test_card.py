@@ -5,11 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from PIL import Image
 
 from ugc.core.files import read_json, write_json
-from ugc.engine.card import write_card
+from ugc.engine.card import _quoted, write_card
 from ugc.engine.record import Record
 from ugc.metrics.protocols import METRICS
 
@@ -167,3 +168,17 @@ def test_no_card_without_numbers(copied):
     (copied / "metrics.json").unlink()
     write_card(copied, "student")
     assert not (copied / "student/README.md").exists()
+
+
+def test_it_names_the_commits_of_all_sessions(copied):
+    one = read_json(copied / "env.json")
+    one = {**{key: value for key, value in one.items() if key != "sessions"}, "commit": "0123abc"}
+    change(copied / "env.json", sessions=[one, {**one, "commit": "4567def"}], commit="0123abc")
+    write_card(copied, "student")
+    assert "commit 0123abc, then 4567def, torch" in text_of(copied)
+
+
+@pytest.mark.parametrize("name", [
+    "\U0001f468\u200d\U0001f469 pets", 'a "b" \\c', "line\nend", "tag\U000e0001", "\u2028é", ""])
+def test_any_name_is_itself_in_yaml(name):
+    assert yaml.safe_load(_quoted(name)) == name

@@ -296,3 +296,40 @@ def test_helpers() -> None:
     assert plain("C:\\me\\set") == "…/set"
     assert tag("p", "1 < 2", Html("<b>x</b>"), title='"') == '<p title="&quot;">1 &lt; 2<b>x</b></p>'
     assert markup(["a", None, ["b"]]) == "ab"
+
+
+def change(path: Path, **fields: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_of_all_sessions_it_says_where_they_ran(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run")
+    one = json.loads((run / "env.json").read_text())
+    versions = {**one["versions"], "torch": "2.14.0"}
+    other = {**one, "commit": "4567def", "versions": versions, "started": "2026-11-24T10:00:00Z"}
+    change(run / "env.json", sessions=[one, other, one])
+    text = " ".join(Page(write_report(run)).words)
+    assert "0123abc, then 4567def" in text and "2.13.0, then 2.14.0" in text and "2026-11-24" not in text
+    assert "torch 2.13.0, then torch" not in text and "cpu (a processor, 2 threads), bf16, then" not in text
+
+
+def test_what_was_taken_over_is_marked_and_no_time_of_this_run(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run")
+    before = Page(write_report(run)).words
+    change(run / "run.json", **{"from": "/home/somebody/runs/first"})
+    after = Page(write_report(run)).words
+    taken = [word for word in after if word.endswith("taken over")]
+    assert len(taken) == 2 and not any(word.endswith("taken over") for word in before)
+    whole, rest = (words[words.index("in all") + 1] for words in (before, after))
+    assert whole != rest
+    done = {path.parent.name: json.loads(path.read_text()).get("seconds", 0) for path in run.glob("stages/*/done.json")}
+    assert whole == duration(sum(done.values()))
+    assert rest == duration(sum(value for stage, value in done.items() if stage not in ("original", "supernet")))
+
+
+def test_steps_are_those_that_the_method_makes_of_the_recipes(tmp_path: Path) -> None:
+    """Without NAS stage 2 takes both stages' steps."""
+    run = fake_run(tmp_path / "run", until="search")
+    change(run / "run.json", steps={"original": 3000, "supernet": 2500, "distill": 5500})
+    text = " ".join(Page(write_report(run)).words)
+    assert re.search(r"stopped at step [\d,]+ of 5,500", text) and "distill 5,500" in text
