@@ -3,6 +3,6 @@
 if __name__ == "__main__":
     import sys
 
-    from ugc.cli.main import main
+    from ugc.cli.main import entry
 
-    sys.exit(main())
+    sys.exit(entry())

@@ -48,7 +48,7 @@ def test_settings():
 
 @pytest.mark.parametrize("setting, words", [
     ("sed=7", "no option 'sed': did you mean 'seed'"), ("train.step=7", "no option 'train.step': did you mean 'steps'"),
-    ("seed", "expected KEY=VALUE"), ("seed.x=1", "no option 'seed.x'"), ("seed=high", "seed: .*got 'high'"),
+    ("seed", "expected KEY=VALUE"), ("seed.x=1", "seed is 0 and has no options"), ("seed=high", "seed: .*got 'high'"),
     ("train.steps=1.5", "train.steps: .*got 1.5"), ("train={\"step\": 1}", "no option 'train.step': did you mean 'steps'"),
     ("trian.steps=1", "no option 'trian': did you mean 'train'")])
 def test_wrong_settings_get_a_sentence(setting, words):
@@ -333,3 +333,14 @@ def test_devices():
 def test_wrong_devices_get_a_sentence(device, precision, words):
     with pytest.raises(UserError, match=words):
         choose(device, precision)
+
+
+def test_what_cannot_be_begun_names_the_file_itself(tmp_path, monkeypatch):
+    """And not the temporary one, which nobody has heard of."""
+    def refuse(dir, prefix):
+        raise PermissionError(13, "Permission denied", f"{dir}/{prefix}ssnvskqp")
+
+    monkeypatch.setattr("ugc.core.files.tempfile.mkstemp", refuse)
+    with pytest.raises(PermissionError) as caught:
+        files.write_text(tmp_path / "0.png", "")
+    assert caught.value.filename == str(tmp_path / "0.png")

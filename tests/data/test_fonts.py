@@ -148,6 +148,8 @@ def test_two_fonts_make_pairs_and_unlabelled_sources(tmp_path: Path) -> None:
     assert [r.key for r in font_dataset(a, b, charset="ABI").train if r.target is None] == ["uni0049"]
     with pytest.raises(UserError, match="both draw 1 character"):
         font_dataset(a, b, charset="AH")
+    with pytest.raises(UserError, match="are the same font"):
+        font_dataset(a, a)
 
 
 def test_one_offset_and_scale_a_font(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 
 import pytest
 
@@ -161,3 +162,19 @@ def test_a_page_that_a_kill_left_behind_is_written(tiny_run, tiny_data, tiny, ug
     assert ugc(*words).code == 0 and b"This run has not finished" not in (run / "report.html").read_bytes()
     before = (run / "report.html").stat().st_mtime_ns
     assert ugc(*words).code == 0 and (run / "report.html").stat().st_mtime_ns == before  # it is of what is there
+
+
+def test_asked_to_stop_after_the_last_step_was_looked_at(tiny_data, tiny, ugc, tmp_path, monkeypatch):
+    """The stage's sample grid is still drawn then; the next stage is not begun."""
+    plain = pipeline.sample_grid
+
+    def drawn(*words, **fields):
+        signal.raise_signal(signal.SIGTERM)
+        return plain(*words, **fields)
+
+    words = ("run", tiny_data, "--out", tmp_path / "run", *tiny, "--until", "supernet")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "sample_grid", drawn)
+        told = ugc(*words)
+    assert told.code == 130 and "saved after its last step" in told.err and not (tmp_path / "run/stages/supernet").exists()
+    assert ugc(*words).code == 0

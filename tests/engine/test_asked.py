@@ -1,8 +1,16 @@
 """What is asked for and cannot be is refused before anything is trained."""
 
 import json
+import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from ugc.core.errors import UserError
+from ugc.export.translator import load
 
 
 @pytest.mark.parametrize("words, said", [
@@ -70,3 +78,44 @@ def test_a_test_of_one_side_is_told(ugc, pairs_in, tmp_path):
     (data / "testB").rmdir()
     gone = ugc("data", "check", data).out
     assert "test sources without a target (ignored): 4" in there and "test sources without a target (ignored): 4" in gone
+
+
+def test_a_field_of_a_number(tiny_data, tiny, ugc, tmp_path):
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, "--set", "search.trial.steps=4")
+    assert told.code == 2 and "search.trial is 1 and has no options of its own; expected search.trial=VALUE" in told.last
+
+
+def test_places_below_a_file(tiny_run, tiny_data, tiny, ugc, tmp_path):
+    (tmp_path / "file").write_text("")
+    below = tmp_path / "file/x"
+    for words in (("run", tiny_data, "--out", below, *tiny), ("translate", tiny_run / "student", tiny_data / "testA", below),
+                  ("export", tiny_run / "student", "--out", below.with_suffix(".onnx"))):
+        told = ugc(*words)
+        assert told.code == 2 and "choose another" in told.last and len(told.err.strip().splitlines()) <= 2, told.err
+
+
+def test_saved_nets_where_something_else_is_expected(tiny_run, ugc, tmp_path):
+    student = tiny_run / "student"
+    told = ugc("show", student)
+    assert told.code == 2 and "ugc show pix2pix-resnet --base 8 --arch " in told.last
+    assert ugc(*told.last.rpartition("ugc ")[2].split()).code == 0
+    for path in (student, student / "model.safetensors"):
+        told = ugc("import", path, "--out", tmp_path / "out")
+        assert told.code == 2 and "is a saved net of ugc already" in told.last and not (tmp_path / "out").exists()
+
+
+def test_a_picture_of_no_pixels(tiny_run):
+    g = load(tiny_run / "student", device="cpu")
+    with pytest.raises(UserError, match=r"0x5 .height x width.; expected at least 1x1"):
+        g.array(np.zeros((0, 5, 3), np.uint8))
+    with pytest.raises(UserError, match="expected at least 1x1"):
+        g(Image.new("RGB", (5, 0)))
+
+
+def test_words_that_stdout_cannot_write(pairs_in, tmp_path):
+    data = pairs_in(tmp_path / "p\u00e4rs \u65e5")
+    for words in ((), ("--json",)):
+        command = [sys.executable, "-m", "ugc", "data", "check", str(data), *words]
+        done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert done.returncode == 0 and b"Traceback" not in done.stderr and b"\\u65e5" in done.stdout
+    assert json.loads(done.stdout)["folder"] == str(data)

@@ -92,7 +92,7 @@ def check_folder(options: argparse.Namespace) -> None:
     report = check(options.folder)
     named = _named(options.folder)
     other = [] if named == options.folder or report.error else [f"Name it {named}: {options.folder} alone is built in."]
-    print(json.dumps(report.plain(), ensure_ascii=False) if options.json else "\n".join([*report.lines(), *other]))
+    print(json.dumps(report.plain()) if options.json else "\n".join([*report.lines(), *other]))
     if report.error:
         raise UserError(report.error)
 

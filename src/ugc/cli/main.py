@@ -7,6 +7,8 @@ that Python keeps for itself has an underscore in its file's name: `import_.py`.
 from __future__ import annotations
 
 import argparse
+import io
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -50,6 +52,8 @@ def chosen(top: argparse.ArgumentParser, options: argparse.Namespace) -> argpars
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status (2 for what the user can mend, 130 when interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot write is spelled out, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     top = parser()
     for word in words:  # before the parser, which tells of a missing --out first
         if (name := word.partition("=")[0]) in ELSEWHERE:
@@ -88,5 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def entry() -> int:
+    """`main` as a command: on the way out, which takes torch a while, Ctrl-C has nothing to stop any more."""
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ugc.core.errors import UserError
@@ -30,11 +31,16 @@ def execute(options: argparse.Namespace) -> None:
     """Print the sizes of one member of a family."""
     import torch
 
+    from ugc.core.files import read_json
     from ugc.data.dataset import DataConfig
     from ugc.models.generator import FAMILIES
     from ugc.nn.cost import total, trace
     from ugc.search.budget import short
 
+    if (about := Path(options.family) / "config.json").exists():
+        net = read_json(about)
+        raise UserError(f"{options.family} is a saved net; ugc show takes a family: ugc show {net.get('family')} --base "
+                        f"{net.get('config', {}).get('base')}{' --arch ' + net['arch'] if net.get('arch') else ''}")
     family = FAMILIES[options.family]
     size = DataConfig.parse({"path": ".", "size": options.size or family.paper.size}, "--size").size
     channels = options.channels or ":".join(map(str, family.paper.channels))

@@ -37,9 +37,11 @@ class Config(BaseModel):
             for depth, key in enumerate(keys):
                 last = depth == len(keys) - 1
                 if not isinstance(inner, dict) or (key not in inner and not (last and _free(self, keys[:depth]))):
-                    known = inner if isinstance(inner, dict) else {}
-                    raise UserError(f"{where} {setting!r}: there is no option {'.'.join(keys[: depth + 1])!r}: "
-                                    f"{near(key, known)}")
+                    path, above = ".".join(keys[: depth + 1]), ".".join(keys[:depth])
+                    if not isinstance(inner, dict):
+                        raise UserError(f"{where} {setting!r}: {above} is {inner!r} and has no options of its own; expected "
+                                        f"{above}=VALUE")
+                    raise UserError(f"{where} {setting!r}: there is no option {path!r}: {near(key, inner)}")
                 if not last:
                     inner = inner[key]
             inner[keys[-1]] = _value(text)

@@ -29,6 +29,7 @@ def near(word: str, words: Iterable[str]) -> str:
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NOWHERE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -46,6 +47,8 @@ def of_system(error: OSError) -> str | None:
         return f"{what}; raise the limit (ulimit -f) and run the same command again"
     if error.errno in FORBIDDEN:
         return f"{what}; change its permissions, or choose another place"
+    if error.errno in NOWHERE:
+        return f"{what}; a part of that path is a file, or is not there: choose another place"
     return what
 
 

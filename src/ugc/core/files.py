@@ -61,8 +61,9 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         if name is not None:
             with contextlib.suppress(OSError):
                 os.unlink(name)
-        if isinstance(error, OSError) and error.filename in (None, name):
-            error.filename = str(path)
+        if isinstance(error, OSError) and (
+                error.filename in (None, name) or (name is None and Path(error.filename).parent == path.parent)):
+            error.filename = str(path)  # and not the temporary one
         raise
 
 

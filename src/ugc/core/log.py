@@ -143,4 +143,4 @@ def add_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    return "".join(json.dumps(row) + "\n" for row in rows)

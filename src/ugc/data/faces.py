@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable
 from functools import cached_property
@@ -61,6 +62,7 @@ class Face:
             from fontTools.ttLib import TTCollection, TTFont, TTLibError
         except ImportError:
             raise UserError("reading fonts needs fontTools: pip install 'ugc[fonts]'") from None
+        logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of old dates
         try:
             with open(self.path, "rb") as file:
                 collection = file.read(4) == b"ttcf"

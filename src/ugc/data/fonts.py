@@ -94,9 +94,11 @@ def font_dataset(source: Path, target: Path, *, weight_source: float | None = No
         charset: only these characters; None means all that the source has.
 
     Raises:
-        UserError: a font cannot be read, or they share fewer than two characters.
+        UserError: a font cannot be read, both are the same, or they share fewer than two characters.
     """
     a, b = Face(source, weight_source, index_source), Face(target, weight_target, index_target)
+    if a.identity == b.identity:
+        raise UserError(f"{source} and {target} are the same font; the target is what characters are to become")
     drawn = a.has(a.cmap if charset is None else {ord(character) for character in charset})
     pairs = sorted(b.has(drawn))
     if len(pairs) < 2:

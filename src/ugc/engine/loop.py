@@ -93,6 +93,9 @@ def train(phase: Phase, stream: Stream, folder: Path, title: str, *, steps: int,
                 if asked:
                     say(f"{title}: saved after {step} of {steps} steps; run the same command again to go on")
                     raise Stopped
+            if any(processes.gather(stop.asked)):  # since the last step was looked at, which is saved
+                say(f"{title}: saved after its last step; run the same command again to go on")
+                raise Stopped
         except Stopped:
             raise
         except KeyboardInterrupt:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ugc.core.encoding import LabelEncoding
-from ugc.core.errors import UserError
+from ugc.core.errors import UserError, of_system
 from ugc.core.files import atomic
 from ugc.core.images import Array
 from ugc.core.log import say
@@ -140,7 +140,7 @@ def export(folder: Path, name: str = "onnx", out: Path | None = None, labels: st
         with atomic(path) as file:
             file.write(data)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {first_line(error)}") from None
+        raise UserError(f"{path} cannot be written: {of_system(error) or first_line(error)}") from None
     made = ", ".join(f"{key} {value}" for key, value in chosen.versions().items())
     return [f"{path}: {len(data):,} bytes; {made}",
             f"largest difference from torch {difference:.3g} (at most {TOLERANCE:g}) at {shown} (N x H x W)",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ugc.core.encoding import Encoding, LabelEncoding
-from ugc.core.errors import UserError
+from ugc.core.errors import UserError, of_system
 from ugc.core.files import sha256
 from ugc.core.palettes import TABLES
 from ugc.export.foreign import OURS, looks_like
@@ -46,6 +46,9 @@ def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None,
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already and is not an empty folder; choose another")
+    folder = path if path.is_dir() else path.parent
+    if (folder / "config.json").exists() and path in (folder, folder / "model.safetensors"):
+        raise UserError(f"{path}: {folder} is a saved net of ugc already; use it as it is")
     net, found = read_generator(path, said)
     size = size or found.size
     net.check_size(size)
@@ -55,7 +58,7 @@ def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None,
     try:
         save_net(net, out, found.family, "imported", size, about)
     except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
+        raise UserError(f"--out {out} cannot be written: {of_system(error) or error}") from None
     cost = total(trace(net, None, size))
     config = net.config
     return [f"{path.name}: {found.text}, {config.norm} norm, {config.in_channels} to {config.out_channels} channels",

@@ -76,6 +76,8 @@ class Translator:
     @torch.no_grad()
     def _answer(self, stored: Array) -> Array:
         """A source as data sets store it -> its answer."""
+        if 0 in stored.shape[:2]:
+            raise UserError(f"the picture is {stored.shape[0]}x{stored.shape[1]} (height x width); expected at least 1x1")
         out = at_any_size(self.net, self.encoding.encode(stored[None].copy()).to(self.device))
         answer: Array = from_unit(out, stored.dtype)[0]
         return answer
