@@ -601,6 +601,27 @@ def other_data(bench):
     return bench.run()
 
 
+@case("a run in the folder of its original")
+def within(bench):
+    net = bench.saved()
+    return bench.ugc("run", bench.data, "--out", net / "small", *bench.tiny, "--original", net)
+
+
+@case("a net for a search where none is made")
+def named(bench):
+    return bench.run("--set", "options.nas=false", "--set", "search.student=stem=1")
+
+
+@case("a warm-up longer than a stage")
+def warmup(bench):
+    return bench.run("--set", "optimiser.warmup=9")
+
+
+@case("a saved net to import")
+def imported_again(bench):
+    return bench.ugc("import", bench.saved() / "model.safetensors", "--out", bench.folder / "again")
+
+
 @case("a run with other options in the same folder")
 def other_options(bench):
     return bench.ugc("run", bench.data, "--out", bench.finished, *bench.tiny, "--seed", 7)
@@ -620,6 +641,12 @@ def read_only(bench):
 
     bench.patch.setattr(os, "mkdir", guarded)
     return bench.run()
+
+
+@case("a folder below a file")
+def below(bench):
+    (bench.folder / "file").write_text("")
+    return bench.ugc("run", bench.data, "--out", bench.folder / "file/run", *bench.tiny)
 
 
 @case("a full disk")

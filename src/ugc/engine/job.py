@@ -53,6 +53,7 @@ class Job:
         out = self.dataset.target_channels or (self.given.net.config.out_channels if self.given else 0)
         self.setting: Setting = recipe.setting((self.dataset.encoding.channels, out))
         self.method: Method = kind(kind.Config.parse(recipe.options, "options"), self.setting)
+        self.check_asked()
         self.split: Split = split(self.dataset, recipe.data, recipe.seed, recipe.search.validation,
                                   targets=not kind.imitates)
         self.cost = self.setting.cost_model(self.setting.config)
@@ -61,7 +62,6 @@ class Job:
             self.cost.space.parse(named)
         if recipe.search.student and not self.budget.runtime:  # what a time is, is known later
             self.budget.check_named("search.student", self.cost(self.cost.space.parse(recipe.search.student)))
-        self.check_asked()
         self.taken: list[str] = []  # what must be known of what is taken over
         if source and not (folder / "recipe.json").exists():
             check_source(source, recipe, self.split, self.dataset)
