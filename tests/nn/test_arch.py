@@ -13,7 +13,7 @@ SPACE = SearchSpace((Choice("stem", (8, 16, 24)), Choice("down1", (8, 16, 24)), 
 def test_ends_and_size():
     assert SPACE.smallest.text == "stem=8,down1=8,d.down1=0,d.up1=0"
     assert SPACE.largest.text == "stem=24,down1=24,d.down1=2,d.up1=2"
-    assert len(SPACE) == 54 and SPACE.largest.depth == 4 and SPACE.smallest.depth == 0
+    assert SPACE.count == 54 and SPACE.largest.depth == 4 and SPACE.smallest.depth == 0
     assert [c.is_depth for c in SPACE.choices] == [False, False, True, True]
 
 
