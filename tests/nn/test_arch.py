@@ -61,7 +61,7 @@ def test_the_ladder_is_uniform_and_rises():
 def test_parse():
     assert SPACE.parse(" d.up1=2, stem=8 ,down1=16,d.down1=0,") == Arch({"stem": 8, "down1": 16, "d.down1": 0, "d.up1": 2})
     pinned = SPACE.pinned(SPACE.largest)
-    assert len(pinned) == 1 and pinned.parse("") == SPACE.largest and pinned.parse("stem=24") == SPACE.largest
+    assert pinned.count == 1 and pinned.parse("") == SPACE.largest and pinned.parse("stem=24") == SPACE.largest
 
 
 @pytest.mark.parametrize("text, words", [
