@@ -43,10 +43,11 @@ def test_it_forgets_what_was_there_and_repeats():
     net, batches = unet(), [pictures(seed) for seed in range(3)]
     weights = {k: p.detach().clone() for k, p in net.named_parameters()}
     first = {k: v.clone() for k, v in recalibrate(net, batches).state_dict().items()}
-    for buffer in net.buffers():
-        buffer.fill_(7.0)
-    again = recalibrate(net, batches).state_dict()
-    assert all(torch.equal(v, first[k]) for k, v in again.items())
+    for before in (7.0, float("nan"), float("inf")):
+        for buffer in net.buffers():
+            buffer.fill_(before)
+        again = recalibrate(net, batches).state_dict()
+        assert all(torch.equal(v, first[k]) for k, v in again.items())
     assert all(torch.equal(p, weights[k]) for k, p in net.named_parameters())
     assert untouched(net)
 

@@ -42,13 +42,15 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         mean, var, each = layer.running_mean.clone(), layer.running_var.clone(), x.shape[2] * x.shape[3]
         out = F.batch_norm(y, mean, var, layer.weight, layer.bias, True, 1.0, layer.eps)  # var: of a sample, unbiased
         share, n, total = len(x) / (seen + len(x)), len(x) * each, (seen + len(x)) * each
-        layer.running_var.mul_((seen * each - 1) / (total - 1) if seen else 0.0)
+        layer.running_var.mul_((seen * each - 1) / (total - 1))  # none at first
         layer.running_var.add_(var, alpha=(n - 1) / (total - 1))
         layer.running_var.add_((mean - layer.running_mean).square(), alpha=share * (total - n) / (total - 1))
         layer.running_mean.lerp_(mean, share)
         return out.to(x.dtype)
 
     for layer in norms:
+        layer.running_mean.zero_()
+        layer.running_var.zero_()
         layer.forward = partial(gathering, layer)  # type: ignore[method-assign]
     try:
         net.train()
