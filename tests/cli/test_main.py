@@ -13,6 +13,7 @@ from fontTools import subset
 from PIL import Image
 from pylopdf_fonts_zh_cn import sans_path, serif_path
 
+from ugc.cli.data import _trained_at
 from ugc.cli.main import VERBS, file_of, main, parser
 from ugc.cli.parser import ELSEWHERE
 from ugc.engine.recipe import Recipe
@@ -200,6 +201,16 @@ def test_data_fonts_then_a_run_on_it(ugc, tiny, tmp_path):
     assert parser().parse_args(hint).verb == "run"
     told = ugc("run", tmp_path / "letters", "--set", "data.flip=false", "--out", tmp_path / "run", *tiny, "--dry-run")
     assert told.code == 0 and "12 pairs" in told.out and "1 test; 1 -> 1 channels" in told.out
+    told = ugc("data", "fonts", "--source", tmp_path / "sans.otf", "--target", tmp_path / "serif.otf", "--size", 1,
+               "--out", tmp_path / "dots")
+    options = re.search(r"next: ugc run \S+ (.*) --out RUN", " ".join(told.err.split()))[1].split()
+    assert options == ["--size", "12", "--set", "data.flip=false"]
+    assert ugc("run", tmp_path / "dots", *options, "--base", 8, "--out", tmp_path / "run", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(("size", "asked"), [((50, 50), "52"), ((64, 50), "64x52"), ((64, 64), "64"), ((32, 64), "32x64")])
+def test_data_names_a_size_that_a_run_takes(size, asked):
+    assert _trained_at(size) == asked
 
 
 def test_data_does_not_write_over_a_folder(ugc, tmp_path):

@@ -178,6 +178,26 @@ def test_it_names_the_commits_of_all_sessions(copied):
     assert "commit 0123abc, then 4567def, torch" in text_of(copied)
 
 
+@pytest.mark.parametrize(("commits", "said"), [((None, None), "ugc [^,]+, torch"),
+                                               ((None, "4567def"), "commit unknown, then 4567def, torch"),
+                                               (("0123abc", None), "commit 0123abc, then unknown, torch")])
+def test_a_session_without_a_commit_is_unknown(copied, commits, said):
+    one = {key: value for key, value in read_json(copied / "env.json").items() if key != "sessions"}
+    change(copied / "env.json", sessions=[{**one, "commit": commit} for commit in commits], commit=commits[0])
+    write_card(copied, "student")
+    assert re.search(said, text_of(copied)) and "null" not in text_of(copied)
+
+
+def test_a_tiny_number_of_its_head_is_a_number(copied):
+    metrics = read_json(copied / "metrics.json")
+    metrics["rows"]["student"] |= {"l1": 1e-5, "ssim": 1.25e-7, "psnr": -2e12}
+    write_json(copied / "metrics.json", metrics)
+    write_card(copied, "student")
+    found = yaml.safe_load(text_of(copied).split("---\n")[1])["model-index"][0]["results"][0]["metrics"]
+    assert {"l1": 1e-5, "ssim": 1.25e-7, "psnr": -2e12}.items() <= {m["type"]: m["value"] for m in found}.items()
+
+
+
 @pytest.mark.parametrize("name", [
     "\U0001f468\u200d\U0001f469 pets", 'a "b" \\c', "line\nend", "tag\U000e0001", "\u2028é", ""])
 def test_any_name_is_itself_in_yaml(name):

@@ -82,7 +82,7 @@ def write_streets(options: argparse.Namespace) -> None:
     write_tree(Path(options.out), size, options.seed, {"train": options.count, "val": tenth, "test": tenth})
     where = shlex.quote(_named(options.out))
     say(f"written to {where}: train {options.count:,}, val {tenth:,}, test {tenth:,}; "
-        f"next: ugc run {where} --size {options.size} --out RUN")
+        f"next: ugc run {where} --size {_trained_at(size)} --out RUN")
 
 
 def check_folder(options: argparse.Namespace) -> None:
@@ -104,12 +104,28 @@ def write(dataset: Dataset, options: argparse.Namespace) -> None:
     from ugc.data.dataset import DataConfig
     from ugc.data.fonts import write_folder
 
-    write_folder(dataset, DataConfig.parse({"path": "fonts", "size": options.size}, "--size").size, Path(options.out))
+    size = DataConfig.parse({"path": "fonts", "size": options.size}, "--size").size
+    write_folder(dataset, size, Path(options.out))
     for note in dataset.notes:
         say(note)
     upright = "" if dataset.flip_default else " --set data.flip=false"
     where = shlex.quote(_named(options.out))
-    say(f"written to {where}; next: ugc run {where} --size {options.size}{upright} --out RUN")
+    say(f"written to {where}; next: ugc run {where} --size {_trained_at(size)}{upright} --out RUN")
+
+
+def _trained_at(size: tuple[int, int]) -> str:
+    """The size of the pictures (H, W) as `ugc run` takes it: the next larger one where the default nets do not take it."""
+    from ugc.engine.recipe import Recipe
+
+    tall, wide = (-(-side // 4) * 4 for side in size)
+    for least in range(4, 68, 4):
+        sides = (max(tall, least), max(wide, least))
+        try:
+            Recipe.parse({"data": {"path": "fonts", "size": sides}}, "--size").setting((3, 3))
+        except UserError:
+            continue
+        break
+    return "x".join(map(str, sides if sides[0] != sides[1] else sides[:1]))
 
 
 def _named(folder: str) -> str:

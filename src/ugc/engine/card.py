@@ -14,7 +14,7 @@ from pathlib import Path
 from ugc.core.encoding import Encoding, LabelEncoding
 from ugc.core.files import write_text
 from ugc.engine.page import DASH, si, three
-from ugc.engine.record import Record, Row
+from ugc.engine.record import NONE, Record, Row
 from ugc.engine.tables import NAMES, digits, word
 from ugc.export.terms import attribution
 from ugc.metrics.protocols import TO_ORIGINAL, Metric, ordered, to_original, worse
@@ -115,7 +115,7 @@ def card(record: Record, role: str) -> str:
     head = HEAD.format(
         family=family, metrics=", ".join(m.name for m in measured), data=_quoted(data),
         data_type=_quoted(re.sub(r"[^\w.-]+", "-", data)), name=_quoted(f"{data} {family} {role}"),
-        results="\n".join(f"    - type: {m.name}\n      name: {_quoted(_name(m))}\n      value: {row[m.name]:.6g}"
+        results="\n".join(f"    - type: {m.name}\n      name: {_quoted(_name(m))}\n      value: {_number(row[m.name])}"
                           for m in measured))
     what = "A small generator, compressed with `ugc` (Unified GAN Compression)." if role == "student" else \
         f"A generator, the {NAMES.get(role, role)} of a run of `ugc` (Unified GAN Compression)."
@@ -193,7 +193,7 @@ def _made(record: Record, net: Row) -> Iterable[str]:
         if text := (run.get(topic) or {}).get("text"):
             yield str(text)
     yield ", ".join(filter(None, (
-        f"ugc {net.get('ugc')}", f"commit {ran['commit']}" if record.env.get("commit") else "",
+        f"ugc {net.get('ugc')}", f"commit {ran['commit']}" if ran.get("commit", NONE) != NONE else "",
         f"torch {ran['versions.torch']}" if "versions.torch" in ran else "", ran.get("device", ""),
         f"begun {ran['started'][:10]}" if "started" in ran else "", f"recipe {net.get('recipe')}")))
 
@@ -229,6 +229,11 @@ def _use(source: Encoding, channels: int) -> dict[str, str]:
 
 def _channels(count: int) -> str:
     return {1: "1 channel (grey)", 3: "3 channels (RGB)"}.get(count, f"{count} channels")
+
+
+def _number(value: float) -> str:
+    """A float of YAML 1.1, which takes `1e-05` for a word and `1.0e-05` for a number."""
+    return re.sub(r"^(-?\d+)e", r"\1.0e", f"{value:.6g}")
 
 
 def _quoted(text: str) -> str:

@@ -16,6 +16,7 @@ from ugc.engine.page import flat
 Row = dict[str, Any]
 STAGES = ("original", "supernet", "search", "distill", "alone", "test")
 NETS = ("original", "student", "deep_teacher", "wide_teacher", "largest")
+NONE = "unknown"  # what a session did not say of itself, such as the commit of an installation
 SAMPLES = ("source", "target", "original", "student")
 
 
@@ -92,7 +93,7 @@ class Record:
         """On what: each field of `env.json` as text (`versions.torch`); where sessions differ, `this, then that`."""
         found: dict[str, dict[str, None]] = {}
         for session in self.sessions:
-            for key, value in flat(session):
+            for key, value in flat({name: NONE if value is None else value for name, value in session.items()}):
                 found.setdefault(key, {})[value] = None
         began = {"started": next(iter(found["started"]))} if "started" in found else {}
         return {key: ", then ".join(values) for key, values in found.items()} | began
