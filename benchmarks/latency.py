@@ -101,7 +101,7 @@ def by_layer(net: Generator, opened: Opened, size: tuple[int, int]) -> list[Row]
     """Where a picture's time goes: convolutions of one place, each with all since the one before it."""
     layers, whole = timed_layers(trace(net, None, size)), opened.seconds()
     seconds, macs, count = defaultdict[str, float](float), defaultdict[str, int](int), defaultdict[str, int](int)
-    for layer, took in zip(layers, opened.layers(), strict=True):
+    for layer, took in zip(layers, opened.layers(whole), strict=True):
         name = f"{place_of(layer)[0]} at {layer.grid_out:,} pixels"
         seconds[name], macs[name], count[name] = seconds[name] + took, macs[name] + layer.cost.macs, count[name] + 1
     rest = max(0.0, whole - sum(seconds.values()))

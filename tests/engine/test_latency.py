@@ -31,7 +31,7 @@ class Dial(Opened):
     def run(self):
         raise AssertionError("nothing is run")
 
-    def layers(self):
+    def layers(self, whole):
         return self.each
 
     def seconds(self):

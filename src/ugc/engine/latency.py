@@ -3,9 +3,9 @@
     UGC_HOME/latency/DIGEST.json     the times: of a machine, its threads, a runtime and its version, a supernet, a size
     RUN/latency.json                 the same as the run began with: going on, it is the same search
 
-A dozen members are timed, as wholes and by layer. Single layers in all of their widths would be thousands of probes, each
-without the neighbours that decide of its time (see `nn/latency.py`); a net in twelve widths has times of each of its layers
-in twelve pairs of them at once.
+Sixteen members are timed, as wholes and by layer. Single layers in all of their widths would be thousands of probes, each
+without the neighbours that decide of its time (see `nn/latency.py`); a net in sixteen widths has times of each of its layers
+in sixteen pairs of them at once.
 
 Whatever else runs meanwhile only adds to a time. So members that lie far from the model are timed again, and of two times
 the lesser counts; a table that stays far from its own model is refused.
@@ -40,7 +40,8 @@ from ugc.nn.cost import CostModel, TimedCost, trace
 from ugc.nn.latency import LatencyModel, LayerTime, MemberTimes, design, place_of, timed_layers
 from ugc.search.region import spread
 
-MEMBERS = 12
+PROTOCOL = 2  # of timing: others are times of their own
+MEMBERS = 16
 LIMIT = 0.15  # relative error: at most so much in the median of the members; one that is farther off is timed again
 ROUNDS = 3  # of timing again
 
@@ -100,9 +101,10 @@ def timing(setting: Setting, encoding: Encoding, runtime: str, run: Path) -> Tim
     if (run / "latency.json").exists():
         return Timing.read(run / "latency.json")
     clock = RUNTIMES[runtime]()
-    about = {"machine": cpu_name(), "threads": torch.get_num_threads(), "runtime": runtime, "version": clock.version(),
-             "family": FAMILIES.name_of(setting.family), "config": setting.config.model_dump(mode="json"),
-             "source": encoding.model_dump(mode="json"), "size": list(setting.size)}
+    about = {"protocol": PROTOCOL, "machine": cpu_name(), "threads": torch.get_num_threads(), "runtime": runtime,
+             "version": clock.version(), "family": FAMILIES.name_of(setting.family),
+             "config": setting.config.model_dump(mode="json"), "source": encoding.model_dump(mode="json"),
+             "size": list(setting.size)}
     folder = home() / "latency"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, lambda: say("latency: waiting for another process that times nets")):
@@ -160,7 +162,7 @@ def member_times(setting: Setting, arch: Arch, encoding: Encoding, clock: Runtim
     layers = timed_layers(trace(net, None, setting.size))
     return MemberTimes(arch.text, whole, tuple(
         LayerTime(place_of(layer), sum(layer.have), layer.width, seconds)
-        for layer, seconds in zip(layers, opened.layers(), strict=True)))
+        for layer, seconds in zip(layers, opened.layers(whole), strict=True)))
 
 
 def member(setting: Setting, arch: Arch) -> Generator:

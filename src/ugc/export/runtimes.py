@@ -36,8 +36,8 @@ class Opened(ABC):
         """One picture, from the runtime's input to its output."""
 
     @abstractmethod
-    def layers(self) -> list[float]:
-        """Median seconds of each of `timed_layers`, in order."""
+    def layers(self, whole: float) -> list[float]:
+        """Median seconds of each of `timed_layers`, in order. whole: those of a picture, of which these are parts."""
 
     def seconds(self) -> float:
         """Median of a picture."""
@@ -101,7 +101,7 @@ class _OpenedTorch(Opened):
     def run(self) -> None:
         self.net(self.x)
 
-    def layers(self) -> list[float]:
+    def layers(self, whole: float) -> list[float]:
         passes, ends = list[list[float]](), list[float]()
 
         def watch(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:

@@ -12,9 +12,9 @@ the block) and one grid share one law of the widths w before and v behind, fitte
 By least squares of relative errors, with no coefficient of t below 0: more channels are never predicted to be faster, which
 is what a search that steps towards a cost counts on. The three of the third line are fitted to the same members timed as a
 whole, then the two of the fourth, by medians of the slopes and heights of their logarithms (Theil-Sen), which a member that
-was disturbed does not move: looking at layers takes the more of a net's time the smaller it is. each may be below 0: looking
-at a layer takes time itself, 1.4 us a node in onnxruntime's profile, nearly half of what it shows of a tiny net. It is never
-so far below that layers which a depth switches on would take less than nothing.
+was disturbed does not move. each may be below 0: looking at a layer takes time itself (in torch; onnxruntime's profile is
+freed of it node by node before, see `export/onnx_runtime.py`). It is never so far below that layers which a depth switches
+on would take less than nothing.
 """
 
 from __future__ import annotations
