@@ -79,6 +79,7 @@ TABLE = """
     help    supervised-4-25    25      ugc-25         SAME  options.supervised=4
     help    lite0-l1-25        25      ugc-25         SAME  distillation.backbone=lite0
     help    average-25         25      ugc-25         SAME  options.average=0.999
+    help    quick-25           25      ugc-25         SAME  optimiser.student=4
     help    fresh-25           25      ugc-25         SAME  options.student=fresh
     help    augment-25         25      -              -original none  objective.augment=true
     help    warm-25            25      -              -original none  optimiser.warmup=500

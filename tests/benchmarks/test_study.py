@@ -90,6 +90,7 @@ def test_every_row_is_a_run_that_the_command_line_takes(tmp_path, monkeypatch):
     assert differ("lite0-25-0") - same == {f"distillation.{key}" for key in ("backbone", "l1")}
     assert recipes["lite0-25-0"].search.deep == large
     for name, key in (("average-25-0", "options.average"), ("fresh-25-0", "options.student"),
+                      ("quick-25-0", "optimiser.student"),
                       ("supervised-4-25-0", "options.supervised"), ("lite0-l1-25-0", "distillation.backbone")):
         assert differ(name) == {key, *same}
     assert differ("warm-25-0") == {"optimiser.warmup"} and differ("batch-norm-25-0") - {"generator"} == {

@@ -1,11 +1,14 @@
 """What may help a student beside the paper: a lesson of its own, a mean of its weights, fresh weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ugc.core.clock import Clock
 from ugc.methods.aids import Average
 from ugc.methods.method import Selection
+from ugc.training.player import OptimiserConfig
 
 CLOCK = Clock(1)
 
@@ -14,8 +17,10 @@ CLOCK = Clock(1)
 def distill(method_of):
     """distill(**options) -> a fresh stage 2 out of one supernet."""
 
-    def make(**options):
+    def make(optimiser=None, **options):
         method = method_of("ugc", options)
+        if optimiser:
+            method.setting = replace(method.setting, optimiser=optimiser)
         supernet, space = method.setting.generator(method.setting.config, "supernet"), method.setting.family(
             method.setting.config).space
         chosen = Selection(space.smallest, space.largest, space.largest.having({"d.up2": 0}))
@@ -119,3 +124,21 @@ def test_a_fresh_student_alone_begins_anew(distill):
     assert inherited.student.net.config == fresh.student.net.config
     assert not torch.equal(weights(inherited.student.net), weights(fresh.student.net))
     assert torch.equal(weights(inherited.T["deep"].net), weights(fresh.T["deep"].net))
+
+
+def test_the_students_rate_is_the_students_alone(distill, method_of):
+    """In stage 2 and nowhere else; not where it has a lesson of its own, which is a game."""
+    def rates(phase):
+        return {name: player.lr / 2e-4 for name, player in phase.players.items()}
+
+    four = OptimiserConfig(student=4.0)
+    assert rates(distill(optimiser=four)) == {"student": 4, "deep": 1, "wide": 1, "D_deep": 1, "D_wide": 1}
+    assert set(rates(distill(optimiser=four, supervised=1.0)).values()) == {1}
+    method = method_of("from-teacher")
+    method.setting = replace(method.setting, optimiser=four)
+    original = method.setting.generator(method.setting.family.original(method.setting.config), "given")
+    first = method.phase("supernet", {"original": original})
+    assert set(rates(first).values()) == {1}
+    chosen = Selection(first.space.smallest)
+    second = {"original": original, "supernet": first.nets()["supernet"], "selection": chosen}
+    assert rates(method.phase("distill", second)) == {"student": 4}

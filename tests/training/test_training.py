@@ -128,6 +128,15 @@ def test_two_rates():
     assert all(one.of(role) == one for role in found)
 
 
+@pytest.mark.parametrize("ttur", [False, True])
+def test_the_student_may_have_a_rate_of_its_own(ttur):
+    """Only who learns from teachers alone in stage 2, and it is a factor of the same schedule."""
+    config = OptimiserConfig(lr=1e-3, student=4.0, ttur=ttur)
+    assert (config.of("student").lr, config.of("student").betas) == (4e-3, (0.5, 0.999))
+    assert all(config.of(role) == OptimiserConfig(lr=1e-3, ttur=ttur).of(role).model_copy(update={"student": 4.0})
+               for role in ("generator", "discriminator", "pupil"))
+
+
 def test_a_restored_player_goes_on(tmp_path):
     one = player(lr=0.1)
     for _ in range(3):

@@ -14,7 +14,7 @@ from ugc.engine.recipe import Recipe, flat, read_recipe
 # All of the recipe that decides the original and the supernet; what only search and stage 2 read may differ.
 FREE = ("name", "budget", "search", "distillation", "steps.distill", "options.filter", "options.decay", "options.teachers",
         "options.discriminators", "options.order", "options.every", "options.finetune_ssl", "options.student",
-        "options.supervised", "options.average", "log_every", "grids", "device")
+        "options.supervised", "options.average", "optimiser.student", "log_every", "grids", "device")
 KEPT = ("search.validation",)
 STAGES = ("original", "supernet")
 NETS = ("original", "supernet", "largest", "smallest")

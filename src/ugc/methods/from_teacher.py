@@ -95,7 +95,7 @@ class Distill(Imitation):
 
     def __init__(self, setting: Setting, original: Generator, student: Generator) -> None:
         super().__init__(setting, original)
-        self.student = setting.player(student)
+        self.student = setting.player(student, "student")
         self.players = {"student": self.student}
 
     def step(self, batch: Batch, clock: Clock) -> Losses:

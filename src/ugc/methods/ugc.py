@@ -153,7 +153,7 @@ class Distill(Phase):
                  discriminators: Mapping[str, Discriminator]) -> None:
         self.config, self.every = config, config.every
         self.unlabelled = "A" if config.finetune_ssl == "A" else "U"
-        self.student = setting.player(student, "generator" if config.supervised else "pupil")
+        self.student = setting.player(student, "generator" if config.supervised else "student")
         self.T = {k: setting.player(teachers[k], "generator") for k in config.taught_by}
         self.D = {name: setting.player(net, "discriminator") for name, net in discriminators.items()}
         self.players = {"student": self.student, **self.T, **self.D}

@@ -23,7 +23,7 @@ from ugc.training.schedules import SCHEDULES, warmed
 N = TypeVar("N", bound=nn.Module)
 
 
-Role = Literal["generator", "discriminator", "pupil"]  # plays against a D; is one; sees none
+Role = Literal["generator", "discriminator", "pupil", "student"]  # plays against a D; is one; sees none; the same in stage 2
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -36,6 +36,8 @@ class OptimiserConfig(Config):
     warmup: over how many steps of a stage the rate first rises; none in the paper.
     ttur: two rates [Heusel 2017], as SPADE: discriminators learn at 2 lr, generators that play against one at lr / 2, both
     with betas (0, 0.9). Who sees no discriminator keeps lr and betas.
+    student: times lr, of the student of stage 2 that only teachers teach, and in a search's trials; ours. The paper has one
+    rate, that of its GANs; learning from fixed answers is no game, and bears a larger one.
     """
 
     lr: float = Field(default=2e-4, gt=0)
@@ -43,6 +45,7 @@ class OptimiserConfig(Config):
     schedule: Literal["linear", "lineage"] = "linear"
     warmup: int = Field(default=0, ge=0)
     ttur: bool = False
+    student: float = Field(default=1.0, gt=0)
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step of a stage, in its own."""
@@ -50,6 +53,8 @@ class OptimiserConfig(Config):
 
     def of(self, role: Role) -> OptimiserConfig:
         """The settings of a player in that role."""
+        if role == "student":
+            return self.model_copy(update={"lr": self.student * self.lr})
         if not self.ttur or role == "pupil":
             return self
         return self.model_copy(update={"lr": TTUR[role] * self.lr, "betas": (0.0, 0.9)})
