@@ -76,7 +76,7 @@ def unwatched(shown: Sequence[float], whole: float) -> list[float]:
 
         time_i = max(shown_i - c, LEAST x shown_i)        c >= 0 so that the sum of all is `whole`
 
-    The profiler takes as long for a node that moves four numbers as for a convolution, 2 to 4 us, which is most of what it
+    The profiler takes as long for a node that moves four numbers as for a convolution, 3 to 4 us, which is most of what it
     shows of a tiny net. Taken off as a share of each node's time, or of each layer's, it would be wrong wherever a layer
     has more nodes than another, such as those that put channels into another order.
     """
