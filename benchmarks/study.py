@@ -5,10 +5,11 @@
     python benchmarks/study.py --out runs/study --list
 
 Each run is an ordinary `ugc run sans2serif-study ..` in a process of its own; study_rows.py has the table. The same command
-goes on where it stopped; a run whose results are kept is not begun again, but for its supernet, where others start from that
-and its folder is gone (another machine). First comes each original's length (study_length.py). --jobs runs go side by side,
-each with --threads threads (docs/lab-book.md: on two cores two runs of one thread do 1.2 to 1.4 times as much as one of
-two). What docs/results.md needs of a run goes to --results (study_keep.py).
+goes on where it stopped. A run whose results are kept is not begun again, unless others are to start from its supernet and
+its folder is gone: then it is run again whole and its results are replaced, since another chip trains another supernet, in
+which other nets are found, and arms are compared on one. First comes each original's length (study_length.py). --jobs runs
+go side by side, each with --threads threads (docs/lab-book.md: on two cores two runs of one thread do 1.2 to 1.4 times as
+much as one of two). What docs/results.md needs of a run goes to --results (study_keep.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from study_keep import keep, kept
@@ -31,7 +31,6 @@ from ugc.core.files import read_json
 from ugc.core.log import say
 
 RESULTS = Path(__file__).parent / "results" / "study"
-SUPERNET = "supernet"  # the group of runs that leave nothing but that
 
 
 class Study:
@@ -48,22 +47,27 @@ class Study:
         tries = sorted(tries, key=lambda row: int(row.name.rpartition("-")[2]))
         wanted = any(row.needs(STEPS) and not kept(self.results, row.name) for row in self.rows)
         yield from tries if wanted else ()
+        named = {row.name: row for seed in {row.seed for row in self.rows} for row in rows([seed])}
         for row in self.rows:
-            if not kept(self.results, row.name) and self.known(row):
-                if not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists():
-                    yield row
-                elif kept(self.results, row.source):
-                    yield self.lost(row)
+            if self.ended(row.name) or not self.known(row):
+                continue
+            if row.source and kept(self.results, row.source) and not self.here(row.source):
+                yield named[row.source]
+            if not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists():
+                yield row
+
+    def ended(self, name: str) -> bool:
+        """Whether a run's results are kept, and it is not being run again."""
+        return kept(self.results, name) and (self.here(name) or not (self.out / name).exists())
+
+    def here(self, name: str) -> bool:
+        """Whether the folder of a run that has ended is."""
+        return (self.out / name / "metrics.json").exists()
 
     def known(self, row: Row) -> bool:
         """Whether its length and its nets are."""
         length = not row.needs(STEPS) or self.lengths.chosen(LENGTH_OF[row.labels]) is not None
-        return length and (not any(map(row.needs, NETS)) or kept(self.results, f"{NETS_OF}-{row.seed}"))
-
-    def lost(self, row: Row) -> Row:
-        """What trains the row's supernet again, where the results of its source are at hand and its folder is not."""
-        source = next(one for one in rows([row.seed]) if one.name == row.source)
-        return replace(source, group=SUPERNET, options=(*source.options, "--until", "supernet"))
+        return length and (not any(map(row.needs, NETS)) or self.ended(f"{NETS_OF}-{row.seed}"))
 
     def command(self, row: Row) -> list[str]:
         """What stands behind `ugc`."""
@@ -85,7 +89,7 @@ class Study:
         """Keep what a run left."""
         if row.group == "length":
             self.lengths.add(row)
-        elif row.group != SUPERNET:
+        else:
             keep(row, self.out / row.name, self.results)
 
 
@@ -142,7 +146,7 @@ def main() -> None:
     if options.list:
         ready = {row.name for row in study.ready()}
         for row in study.rows:
-            state = "ended" if kept(study.results, row.name) else "ready" if row.name in ready else "waits"
+            state = "ended" if study.ended(row.name) else "ready" if row.name in ready else "waits"
             print(f"{row.group:8} {row.name:20} {state}")
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
