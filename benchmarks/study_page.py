@@ -37,7 +37,8 @@ WORDS = {  # name without seed -> what it is
     "no-finetune-25": "w/o finetune-SSL", "finetune-A-25": "w/o finetune-SSL, equal work (control)",
     "no-nas-ssl-25": "w/o NAS-SSL", "no-ssl-25": "w/o ALL-SSL", "no-nas-25": "w/o NAS",
     "untried-25": "student chosen by the supernet's score, without trials", "even-25": "an even student in its place",
-    "quick-25": "four times the rate for the student",
+    "quick-25": "four times the rate for the student", "both-25": "**that, and 12,000 steps of stage 2**",
+    "both-25-12x": "**both at 12x**",
     "longer-25": "12,000 steps of stage 2 for 6,000", "less-l1-25": "L1 in L_OD at 30 for 100",
     "more-l1-25": "L1 in L_OD at 300 for 100", "slow-25": "rate 2e-4 for 5e-4", "fast-25": "rate 1e-3 for 5e-4",
     "large-batch-25": "batch 16 for 8", "supervised-25": "L_sup^A for the student, too, weight 1",
@@ -63,6 +64,8 @@ MORE = (("ugc-25-64x", "ugc-25"), ("ugc-25-20x", "ugc-25"), ("ugc-25-12x", "ugc-
         ("ugc-5", "original-5"), ("ugc-5", "original-100"), ("unet-25", "unet-original-25"),
         ("unet-25", "unet-original-100"), ("unet-25-22x", "unet-25"), ("unet-25", "ugc-25"),
         ("unet-original-100", "original-100"))
+HELP = (("even-25", "untried-25"), ("both-25", "original-25"), ("both-25", "original-100"), ("both-25-12x", "original-25"),
+        ("both-25-12x", "original-100"))
 Arms = Mapping[str, Arm]
 
 
@@ -222,7 +225,7 @@ def blocks(results: Path, folder: Path, runs_at: Path | None) -> dict[str, str]:
     found["more"] = rows(arms, groups["more"]) and "\n\n".join((
         rows(arms, ["ugc-25", *groups["more"]]), differences(arms, MORE)))
     found["help"] = "\n\n".join(filter(None, (rows(arms, ["ugc-25", *groups["help"]]), differences(
-        arms, [*((name, "ugc-25") for name in groups["help"]), ("even-25", "untried-25")]))))
+        arms, [*((name, "ugc-25") for name in groups["help"]), *HELP]))))
     characters(folder / "characters.png", drawn(arms, named), parsed(RECIPE))
     found["pictures"] = f"![Twelve test characters by every net]({folder.name}/characters.png)"
     if drawings := drawn(arms, show):

@@ -39,6 +39,7 @@ class Row:
 # options: `a=b` is `--set a=b`, `-x y` is `--x y`; SAME names all nets of stage 2, so that nothing is searched
 SHORT = {"SAME": "search.student=STUDENT search.deep=DEEP search.wide=WIDE search.random=0",
          "LITE0": "distillation.backbone=lite0 distillation.l1=0",
+         "BOTH": "optimiser.student=4 steps.distill=12000",
          "UNET": "-family pix2pix-unet -budget 15x",
          "EMOJI": "data.path=openmoji distillation.backbone=lite0 distillation.l1=50",
          # methods/uniform.py:even at 40x, which has twice the parameters of the net that a search finds
@@ -80,6 +81,8 @@ TABLE = """
     help    lite0-l1-25        25      ugc-25         SAME  distillation.backbone=lite0
     help    average-25         25      ugc-25         SAME  options.average=0.999
     help    quick-25           25      ugc-25         SAME  optimiser.student=4
+    help    both-25            25      ugc-25         BOTH
+    help    both-25-12x        25      ugc-25         BOTH  -budget 12x
     help    fresh-25           25      ugc-25         SAME  options.student=fresh
     help    augment-25         25      -              -original none  objective.augment=true
     help    warm-25            25      -              -original none  optimiser.warmup=500
