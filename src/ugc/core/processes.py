@@ -2,7 +2,8 @@
 
 Every process holds the whole state. Each draws what one process alone would draw and takes its share of it: of W
 processes, process r takes rows r n/W .. (r+1) n/W - 1 of a batch of n. Losses are means over images and shares are
-equal, so the mean of the processes' gradients is the gradient of the whole batch.
+equal, so the mean of the processes' gradients is the gradient of the whole batch, but through batch norm, which sees a
+share alone (docs/scale.md).
 
 Without a group every function here is what it is for one process, and costs nothing.
 """

@@ -177,7 +177,7 @@ class Rehearsal:
         said = f"{mean:.2g} s a net, about {left:,} nets"
         if not config.trials:
             return begins + left * mean, said
-        trials = max(0, config.trials - len(read_log(run.stage("search") / "trials.jsonl")))
+        trials = max(0, config.tried - len(read_log(run.stage("search") / "trials.jsonl")))
         trial = self.trial(reference or shrink(supernet, space.largest).eval(), shrink(supernet, chosen["student"]))
         return begins + left * mean + trials * trial, f"{said}; {trial:.2g} s a trial, about {trials} trials"
 

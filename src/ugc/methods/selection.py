@@ -46,8 +46,8 @@ class SelectionConfig(SearchConfig):
     score: `l_od` (default), or `l1` or `ssim`, to the pictures of the largest net (of the original that is imitated).
     student: an arch's text, such as a point of the front: taken as G* instead of a search for it. deep, wide: the same of
     the teachers, such as those of another run that this one is to be compared with.
-    trials: nets that are distilled for `trial` steps each before G* is chosen among them (`trial.py`); 0 takes the best by
-    the supernet's score.
+    trials: about how many nets are distilled for `trial` steps each before G* is chosen among them (`trial.py`); 0 takes the
+    best by the supernet's score.
     """
 
     validation: int = Field(default=256, ge=1)
@@ -66,6 +66,12 @@ class SelectionConfig(SearchConfig):
         few = self.trials < 8
         return self.model_copy(update={"population": self.trials if few else max(4, round(self.trials / 2.5)),
                                        "generations": 0 if few else 2, "parents": 0.25})
+
+    @property
+    def tried(self) -> int:
+        """How many nets that evolution tries: 8 for 10, 26 for 25."""
+        trials = self.of_trials
+        return trials.population + trials.generations * (trials.population - trials.survivors)
 
 
 class SupernetScore:
@@ -188,7 +194,7 @@ class Scoreboard:
 def planned(config: SelectionConfig, ladder: int, teachers: bool = True) -> int:
     """About how many scores `select` asks for."""
     each = config.population * (config.generations + 1)
-    return (3 if teachers else 1) * each + ladder + config.random + config.trials
+    return (3 if teachers else 1) * each + ladder + config.random + config.tried
 
 
 def computed(config: SelectionConfig, ladder: int, teachers: bool = True) -> dict[str, int]:

@@ -6,6 +6,7 @@ from ugc.methods.method import Selection
 from ugc.nn.arch import Arch
 from ugc.nn.cost import CostModel
 from ugc.search.budget import Budget
+from ugc.search.region import NEAR
 from ugc.search.teachers import teacher_regions
 
 
@@ -33,13 +34,17 @@ def uniform_selection(cost: CostModel, budget: Budget) -> Selection:
 
 
 def even(cost: CostModel, budget: Budget) -> Arch:
-    """The dearest uniform net within the budget with nothing inserted (else the smallest net); where widths are far apart
-    that is much less than the budget, so layer by layer, from the source on, takes the next width where it still fits."""
+    """The dearest uniform net within the budget with nothing inserted (else the smallest net). Where widths are far apart
+    that is much less than the budget, so layer by layer, from the source on, takes the next width where it still fits; and
+    once more, as long as less than 0.9 of the budget is used, which is what a searched student uses, and a layer fits."""
     space = cost.space
     fitting = [a for a in space.ladder() if budget.holds(cost(a)) and a.depth == space.smallest.depth]
     student = max(fitting, key=lambda a: float(cost(a).macs_paper), default=space.smallest)
-    for choice in space.choices:
-        wider = [value for value in choice.values if value > student[choice.name]]
-        if wider and not choice.is_depth and budget.holds(cost(student.having({choice.name: min(wider)}))):
-            student = student.having({choice.name: min(wider)})
+    before = None
+    while student != before and (before is None or budget.of(cost(student)) < NEAR * budget.limit):
+        before = student
+        for choice in space.choices:
+            wider = [value for value in choice.values if value > student[choice.name]]
+            if wider and not choice.is_depth and budget.holds(cost(student.having({choice.name: min(wider)}))):
+                student = student.having({choice.name: min(wider)})
     return student
