@@ -7,9 +7,10 @@
 Each run is an ordinary `ugc run sans2serif-study ..` in a process of its own; study_rows.py has the table. The same command
 goes on where it stopped. A run whose results are kept is not begun again, unless others are to start from its supernet and
 its folder is gone: then it is run again whole and its results are replaced, since another chip trains another supernet, in
-which other nets are found, and arms are compared on one. First comes each original's length (study_length.py). --jobs runs
-go side by side, each with --threads threads (docs/lab-book.md: on two cores two runs of one thread do 1.2 to 1.4 times as
-much as one of two). What docs/results.md needs of a run goes to --results (study_keep.py).
+which other nets are found; and so are those of the arms that began from the supernet, or took the nets, of before. First
+comes each original's length (study_length.py). --jobs runs go side by side, each with --threads threads (docs/lab-book.md:
+on two cores two runs of one thread do 1.2 to 1.4 times as much as one of two). What docs/results.md needs of a run goes to
+--results (study_keep.py).
 """
 
 from __future__ import annotations
@@ -33,13 +34,19 @@ from ugc.core.log import say
 RESULTS = Path(__file__).parent / "results" / "study"
 
 
+def nets_of(row: Row) -> str:
+    """The run whose nets it names."""
+    return f"{NETS_OF}-{row.seed}"
+
+
 class Study:
     """Which runs there are, which have ended, and which may begin."""
 
     def __init__(self, out: Path, results: Path, groups: list[str], seeds: list[int]) -> None:
         self.out, self.results = out, results
         self.lengths = Lengths(results / "lengths.json", out)
-        self.rows = [row for row in rows(seeds) if not groups or row.group in groups]
+        self.named = {row.name: row for row in rows(seeds)}
+        self.rows = [row for row in self.named.values() if not groups or row.group in groups]
 
     def ready(self) -> Iterator[Row]:
         """The runs that can begin, in order: the lengths, for which originals wait, the shortest first; the table's rows."""
@@ -47,18 +54,33 @@ class Study:
         tries = sorted(tries, key=lambda row: int(row.name.rpartition("-")[2]))
         wanted = any(row.needs(STEPS) and not kept(self.results, row.name) for row in self.rows)
         yield from tries if wanted else ()
-        named = {row.name: row for seed in {row.seed for row in self.rows} for row in rows([seed])}
+        again = set[str]()
         for row in self.rows:
-            if self.ended(row.name) or not self.known(row):
+            if self.ended(row.name) or not self.known(row) or (any(map(row.needs, NETS)) and nets_of(row) in again):
                 continue
             if row.source and kept(self.results, row.source) and not self.here(row.source):
-                yield named[row.source]
+                again.add(row.source)
+                yield self.named[row.source]
             if not row.source or (self.out / row.source / "stages" / "supernet" / "done.json").exists():
                 yield row
 
     def ended(self, name: str) -> bool:
-        """Whether a run's results are kept, and it is not being run again."""
-        return kept(self.results, name) and (self.here(name) or not (self.out / name).exists())
+        """Whether a run's results are kept, are of its source's supernet and nets, and it is not being run again."""
+        whole = kept(self.results, name) and (self.here(name) or not (self.out / name).exists())
+        return whole and not self.stale(self.named[name])
+
+    def stale(self, row: Row) -> bool:
+        """Whether the run that it began from, or whose nets it took, has been run again since."""
+        mine = read_json(self.results / f"{row.name}.json")
+        if row.source and kept(self.results, row.source):
+            one, other = mine.get("supernet"), read_json(self.results / f"{row.source}.json").get("supernet")
+            if one and other and one != other:
+                return True
+        roles = [role for word, role in NETS.items() if row.needs(word)]
+        if not roles or not kept(self.results, nets_of(row)):
+            return False
+        nets = read_json(self.results / f"{nets_of(row)}.json")["archs"]
+        return any(mine["archs"].get(role, nets[role]) != nets[role] for role in roles)
 
     def here(self, name: str) -> bool:
         """Whether the folder of a run that has ended is."""
@@ -67,7 +89,7 @@ class Study:
     def known(self, row: Row) -> bool:
         """Whether its length and its nets are."""
         length = not row.needs(STEPS) or self.lengths.chosen(LENGTH_OF[row.labels]) is not None
-        return length and (not any(map(row.needs, NETS)) or self.ended(f"{NETS_OF}-{row.seed}"))
+        return length and (not any(map(row.needs, NETS)) or self.ended(nets_of(row)))
 
     def command(self, row: Row) -> list[str]:
         """What stands behind `ugc`."""
@@ -78,7 +100,7 @@ class Study:
         if row.needs(STEPS):
             known[STEPS] = str(self.lengths.chosen(LENGTH_OF[row.labels]))
         if any(map(row.needs, NETS)):
-            archs = read_json(self.results / f"{NETS_OF}-{row.seed}.json")["archs"]
+            archs = read_json(self.results / f"{nets_of(row)}.json")["archs"]
             known |= {word: archs[role] for word, role in NETS.items()}
         options = list(row.options)
         for word, value in known.items():

@@ -15,7 +15,7 @@ import torch
 from study_rows import Row
 
 from ugc.core.clock import Clock
-from ugc.core.files import atomic, read_json, write_json
+from ugc.core.files import atomic, read_json, sha256, write_json
 from ugc.core.images import Array, from_unit
 from ugc.data.dataset import open_dataset
 from ugc.data.stream import TestData, test_data
@@ -41,15 +41,23 @@ def keep(row: Row, run: Path, results: Path) -> None:
         np.savez_compressed(file, shown=pictures(run, role), **arrays)
     write_json(results / f"{row.name}.json", {
         "name": row.name, "group": row.group, "labels": row.labels, "seed": row.seed, "options": list(row.options),
-        "source": row.source, "role": role, "archs": archs(run), "counts": read_json(run / "run.json")["counts"],
+        "source": row.source, "role": role, "archs": archs(run), "supernet": supernet(run),
+        "counts": read_json(run / "run.json")["counts"],
         "steps": read_recipe(run)["steps"], "seconds": seconds(run), "env": about(run), **of(metrics)})
 
 
 def archs(run: Path) -> dict[str, str]:
-    """role -> architecture, of the nets that were chosen; empty for an original."""
+    """role -> architecture, of the nets that were chosen, or of `alone`'s; empty for an original."""
     path = run / "stages" / "search" / "choice.json"
-    choice = read_json(path) if path.exists() else {}
+    named = read_recipe(run)["options"].get("arch")
+    choice = read_json(path) if path.exists() else {"student": {"arch": named}} if named else {}
     return {role: choice[role]["arch"] for role in ("student", "deep", "wide") if role in choice}
+
+
+def supernet(run: Path) -> str | None:
+    """Which supernet it has: the start of its weights' sha256."""
+    path = run / "supernet" / "model.safetensors"
+    return sha256(path)[:12] if path.exists() else None
 
 
 def of(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -79,8 +79,9 @@ class Difference:
 
 
 def difference(a: Arm, b: Arm, metric: str) -> Difference | None:
-    """a - b over the seeds that both have; None where there is none."""
-    seeds = sorted(a.keys() & b.keys())
+    """a - b over the seeds that both have, but for two of unlike supernets one of which began from the other's, or both from
+    a third's; None where there is none."""
+    seeds = sorted(seed for seed in a.keys() & b.keys() if not torn(a[seed].about, b[seed].about))
     if not seeds:
         return None
     values = [a[s].row[metric] - b[s].row[metric] for s in seeds]
@@ -89,6 +90,12 @@ def difference(a: Arm, b: Arm, metric: str) -> Difference | None:
         return Difference(float(np.mean(values)), None, spread, len(seeds))
     paired = np.mean([a[s].each[metric] - b[s].each[metric] for s in seeds], axis=0)
     return Difference(float(np.mean(values)), interval(paired), spread, len(seeds))
+
+
+def torn(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two runs that should share a supernet do not: it was trained again in between, on another machine."""
+    kin = {a["source"] or a["name"], b["source"] or b["name"]}
+    return len(kin) == 1 and len({a.get("supernet"), b.get("supernet")} - {None}) > 1
 
 
 def interval(values: Array) -> tuple[float, float]:

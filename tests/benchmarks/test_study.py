@@ -42,6 +42,11 @@ def kept(results, name, *, each=None, seed=0, role="student", archs=None, **row)
     np.savez(results / f"{name}-{seed}.npz", shown=np.zeros((12, 64, 64), np.uint8), **each)
 
 
+def tagged(path, **about):
+    """A run's results with these in the place of theirs."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **about}))
+
+
 def recipe_of(words):
     """What `ugc run WORDS` would run."""
     parser = argparse.ArgumentParser()
@@ -124,7 +129,7 @@ def test_what_may_begin_and_when(tmp_path):
     for name in ("ugc-25", "no-nas-25"):
         kept(tmp_path / "results", name)
     names = [row.name for row in it.ready()]
-    assert {"no-ssl-25-0", "alone-25-0"} <= set(names) and "no-nas-25-0" not in names
+    assert "no-ssl-25-0" in names and not {"no-nas-25-0", "alone-25-0"} & set(names)  # alone takes a net of a run to come
     assert names[0] == "ugc-25-0" and "no-finetune-25-0" not in names  # ended elsewhere: arms want it here
     assert names.count("ugc-25-0") > 1  # each arm asks for it; one process runs it
     there = tmp_path / "runs/ugc-25-0/stages/supernet/done.json"
@@ -137,7 +142,19 @@ def test_what_may_begin_and_when(tmp_path):
     core.lengths.list_of = lambda labels: tmp_path / "some.meta"
     assert "ugc-25-0" in [row.name for row in core.ready()]
     (tmp_path / "runs/ugc-25-0/metrics.json").write_text("{}")
-    assert "ugc-25-0" not in [row.name for one in (it, core) for row in one.ready()]
+    names = [row.name for one in (it, core) for row in one.ready()]
+    assert "ugc-25-0" not in names and "alone-25-0" in names
+    tagged(tmp_path / "results/ugc-25-0.json", supernet="new", archs={"student": "a"})
+    for name, supernet, net in (("no-finetune-25", "new", "b"), ("finetune-A-25", "old", "b"), ("alone-25", None, "a")):
+        kept(tmp_path / "results", name, archs={"student": net})
+        about = {"supernet": supernet, "source": "" if name == "alone-25" else "ugc-25-0"}
+        tagged(tmp_path / f"results/{name}-0.json", **about)
+    assert {"finetune-A-25-0"} == {"no-finetune-25-0", "finetune-A-25-0", "alone-25-0"} & {row.name for row in it.ready()}
+    tagged(tmp_path / "results/ugc-25-0.json", archs={"student": "b"})  # whose net is not the one that learned alone
+    assert "alone-25-0" in [row.name for row in it.ready()]
+    arms = read(tmp_path / "results")
+    assert difference(arms["no-finetune-25"], arms["ugc-25"], "psnr") is not None
+    assert difference(arms["finetune-A-25"], arms["ugc-25"], "psnr") is None  # it began from another supernet
     both = Study(tmp_path / "runs", tmp_path / "none", ["core"], [0])
     both.lengths.list_of = lambda labels: tmp_path / "some.meta"
     assert [row.name for row in both.ready()] == ["length-10-5000", "length-25-5000", "length-100-5000",
