@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ugc.core.errors import UserError
-from ugc.engine.job import check_same
+from ugc.engine.job import begun
 from ugc.engine.recipe import Recipe, flat
 from ugc.models.pix2pix_resnet import Pix2pixResNet
 
@@ -52,7 +52,7 @@ def test_a_run_from_before_families_had_objectives_goes_on(tmp_path):
     del data["optimiser"]["ttur"]
     (tmp_path / "recipe.json").write_text(json.dumps(data))
     (tmp_path / "labels.txt").write_text("")
-    check_same(one, tmp_path)
+    begun(one, tmp_path)
 
 
 def test_auto_is_never_what_recipe_json_keeps():
@@ -125,20 +125,20 @@ def saved(folder, found):
     (folder / "labels.txt").write_text("")
 
 
-def test_check_same_names_what_differs(tmp_path):
+def test_begun_names_what_differs(tmp_path):
     one = recipe(device="cpu").resolved()
     saved(tmp_path / "run", one)
-    check_same(one, tmp_path / "run")
+    begun(one, tmp_path / "run")
     other = one.with_settings(["seed=7", "data.labels=0.5", "options.nas=false"])
     with pytest.raises(UserError, match="other options") as error:
-        check_same(other, tmp_path / "run")
+        begun(other, tmp_path / "run")
     text = str(error.value)
     for words in ("seed (0 there, 7 now)", "data.labels (1.0 there, 0.5 now)", "options.nas (True there, False now)"):
         assert words in text
     assert "and more" not in text
     many = one.with_settings(["seed=7", "batch=1", "base=8", "grids=1", "log_every=3"])
     with pytest.raises(UserError, match="and more"):
-        check_same(many, tmp_path / "run")
+        begun(many, tmp_path / "run")
 
 
 def test_a_run_that_began_before_an_option_was_made_goes_on(tmp_path):
@@ -148,19 +148,19 @@ def test_a_run_that_began_before_an_option_was_made_goes_on(tmp_path):
     older = one.model_dump(mode="json")
     del older["grids"], older["options"]["teachers"], older["search"]["deep"]
     (tmp_path / "run" / "recipe.json").write_text(json.dumps(older))
-    check_same(one, tmp_path / "run")
+    begun(one, tmp_path / "run")
     with pytest.raises(UserError, match=r"options\.teachers"):
-        check_same(one.with_settings(["options.teachers=deep"]), tmp_path / "run")
+        begun(one.with_settings(["options.teachers=deep"]), tmp_path / "run")
 
 
-def test_check_same_on_new_empty_and_foreign_folders(tmp_path):
+def test_begun_on_new_empty_and_foreign_folders(tmp_path):
     one = recipe(device="cpu").resolved()
-    check_same(one, tmp_path / "new")
+    begun(one, tmp_path / "new")
     (tmp_path / "empty").mkdir()
-    check_same(one, tmp_path / "empty")
+    begun(one, tmp_path / "empty")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty"]
     (tmp_path / "empty" / "x").write_text("")
     with pytest.raises(UserError, match="no run"):
-        check_same(one, tmp_path / "empty")
+        begun(one, tmp_path / "empty")
     with pytest.raises(UserError, match="is a file"):
-        check_same(one, tmp_path / "empty" / "x")
+        begun(one, tmp_path / "empty" / "x")

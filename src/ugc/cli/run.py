@@ -50,11 +50,12 @@ def execute(options: argparse.Namespace) -> None:
 
 
 def work(options: argparse.Namespace) -> None:
+    from ugc.core.files import place
     from ugc.engine.pipeline import Run
     from ugc.engine.plan import plan
     from ugc.engine.rehearsal import rehearse
 
-    job = Run(recipe_of(options), Path(options.out), Path(options.source) if options.source else None)
+    job = Run(recipe_of(options), place(options.out), place(options.source) if options.source else None)
     if options.dry_run:
         job.wanted(options.until)  # a wrong name is told first
         if lead():
@@ -81,7 +82,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     from ugc.methods.method import METHODS
     from ugc.recipes.table import TABLE, YOURS, recipe
 
-    source = Path(options.source) if options.source else None
+    source = place(options.source) if options.source else None
     if options.what and options.what in {*TABLE, *DATASETS} and Path(options.what).is_dir():
         kind = "recipe" if options.what in TABLE else "built-in data set"
         say(f"{options.what} is the {kind} of that name; the folder here is ./{options.what}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from ugc.core.encoding import Encoding, LabelEncoding
 from ugc.core.errors import UserError
+from ugc.core.files import place
 from ugc.data.dataset import Dataset, text_of
 from ugc.engine.recipe import Recipe
 from ugc.export.saved import load_net, source_of
@@ -23,7 +24,7 @@ def given_original(recipe: Recipe) -> Path | None:
         UserError: the method learns from such a net, and none is given.
     """
     if recipe.original not in ("train", "none"):
-        return Path(recipe.original)
+        return place(recipe.original)
     if METHODS[recipe.method].imitates:
         raise UserError(f"--method {recipe.method} learns from a net that you have: give --original DIR, the folder of a "
                         f"saved net such as RUN/original")

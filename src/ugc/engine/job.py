@@ -9,7 +9,7 @@ from typing import Any
 from ugc.core import processes, rank
 from ugc.core.clock import Clock
 from ugc.core.errors import UserError
-from ugc.core.files import copy_folder, digest, read_json, sweep, write_json
+from ugc.core.files import copy_folder, digest, place, read_json, sweep, write_json
 from ugc.core.log import say
 from ugc.data.dataset import Dataset, open_dataset
 from ugc.data.labels import Split, changed, split, write_split
@@ -39,11 +39,13 @@ class Job:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, source: Path | None = None) -> None:
-        self.recipe, self.folder, self.source = recipe, folder, source
+        self.folder, self.source = folder, source
         if recipe.batch % rank.size():
             raise UserError(f"batch {recipe.batch} cannot be shared by {rank.size()} processes: --set batch={rank.size()}, "
                             f"or another multiple")
-        check_same(recipe, folder)
+        self.recipe = recipe = begun(recipe, folder)
+        if source:
+            check_origin(source, folder)
         kind = METHODS[recipe.method]
         self.dataset: Dataset = open_dataset(recipe.data, recipe.seed, targets=not kind.imitates)
         within = given_original(recipe)
@@ -75,6 +77,7 @@ class Job:
             self.cost = self.cost.timed(self.timing.model(self.cost))
         if kind.result() == "student":
             self.budget.check_reachable(self.cost(self.cost.space.smallest), self.cost(self.cost.space.largest))
+        self.method.select_by_rule(self.budget, self.cost)  # a net that is named and cannot be is refused before training
         self._stream: Stream | None = None
 
     def check_asked(self) -> None:
@@ -85,8 +88,15 @@ class Job:
         """
         named = [name for name in ("student", "deep", "wide") if getattr(self.recipe.search, name)]
         if named and "search" not in self.stages:
-            how = "--set options.arch=.. names its net" if self.recipe.method == "alone" else "its nets are chosen by rule"
+            how = {"alone": "--set options.arch=.. names its net", "original": "it trains the published net"}.get(
+                self.recipe.method, "its nets are chosen by rule")
             raise UserError(f"search.{named[0]}: this run searches nothing ({how}); leave it out")
+        if beside := [name for name in named if name != "student" and not self.method.teachers]:
+            raise UserError(f"search.{beside[0]}: --method {self.recipe.method} has no deep and no wide teacher; leave it "
+                            f"out")
+        if self.given and "original" in self.stages:
+            raise UserError(f"--original {self.recipe.original}: --method {self.recipe.method} trains an original of its "
+                            f"own; leave --original out")
         warmup = self.recipe.optimiser.warmup
         for stage in self.stages:
             if stage not in ("search", "test") and warmup and self.steps(stage) <= warmup:
@@ -169,10 +179,11 @@ class Job:
             write_json(self.folder / "run.json", self.about())
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         if self.comes_from and not (self.stage("supernet") / "done.json").exists():
-            check_source(self.comes_from, self.recipe, self.split, self.dataset)
-            take_over(self.comes_from, self.folder)
+            source = self.source or self.comes_from  # which may have been moved since
+            check_source(source, self.recipe, self.split, self.dataset)
+            take_over(source, self.folder)
         if self.given and held(self.recipe, self.folder) == given_original(self.recipe):
-            copy_folder(Path(self.recipe.original), self.folder / "original")
+            copy_folder(place(self.recipe.original), self.folder / "original")
         if read_json(self.folder / "run.json").get("identity", self.dataset.identity) != self.dataset.identity:
             say(f"{self.dataset.name}: files have been written anew since the run began; if their pictures are "
                 f"others now, so is what comes out")
@@ -239,13 +250,18 @@ class Job:
         save_net(net, self.folder / role, self.recipe.family, role, self.setting.size, about)
 
 
-def check_same(recipe: Recipe, folder: Path) -> None:
-    """UserError when the folder holds a run of another recipe, or something that is no run."""
+def begun(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe, with the budget in the words of the run that the folder holds.
+
+    Raises:
+        UserError: it holds a run of another recipe, or something that is no run.
+    """
     path = folder / "recipe.json"
     if path.exists():
         old, new = flat(read_recipe(folder)), flat(recipe.model_dump(mode="json"))
-        if meant(old["budget"]) == meant(new["budget"]):  # in other words
+        if meant(old["budget"]) == meant(new["budget"]):
             new["budget"] = old["budget"]
+            recipe = recipe.model_copy(update={"budget": old["budget"]})
         differ = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
         if differ:
             first = ", ".join(f"{key} ({old.get(key)!r} there, {new.get(key)!r} now)" for key in differ[:4])
@@ -256,3 +272,14 @@ def check_same(recipe: Recipe, folder: Path) -> None:
     elif folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()) and not (
             folder / "labels.txt").exists():
         raise UserError(f"--out {folder}: holds files that are no run; choose a new or an empty folder")
+    return recipe
+
+
+def check_origin(source: Path, folder: Path) -> None:
+    """UserError where the run that a folder holds took nothing over, or from another run that is still there."""
+    if not (folder / "recipe.json").exists():
+        return
+    before = read_json(folder / "run.json").get("from")
+    if before is None or (Path(before) != source.resolve() and Path(before).exists()):
+        began = f"from {before}" if before else "with nothing taken over"
+        raise UserError(f"--from {source}: the run in {folder} began {began}; give the same to go on, or another --out")

@@ -34,8 +34,11 @@ def spread(pictures: Tensor) -> float:
     return float(pictures.float().std(0).mean()) if len(pictures) > 1 else 0.0
 
 
-def sample_grid(phase: Phase, path: Path, stream: Stream) -> dict[str, float]:
+def sample_grid(phase: Phase, path: Path, stream: Stream, unlabelled: bool = True) -> dict[str, float]:
     """What a phase's nets make of eight held-out sources: the sources, then one row a net.
+
+    Args:
+        unlabelled: whether the stage, and so its batch norm, sees sources of U.
 
     Returns:
         net -> how far its pictures differ from each other, in the sources' own differences; 0: all are the same.
@@ -47,7 +50,7 @@ def sample_grid(phase: Phase, path: Path, stream: Stream) -> dict[str, float]:
         if role != "supernet":
             copy = type(net)(net.config).to(sources.device)
             copy.load_state_dict(net.state_dict())
-            rows.append(in_batches(recalibrate(copy, stream.calibration(64).split(16)), sources))
+            rows.append(in_batches(recalibrate(copy, stream.calibration(64, unlabelled).split(16)), sources))
             spreads[role] = spread(rows[-1]) / spread(rows[0]) if spread(rows[0]) else 1.0
     sheet(rows, path)
     return spreads

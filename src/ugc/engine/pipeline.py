@@ -120,7 +120,7 @@ class Run(Job):
         folder = self.stage(name)
         done = train(phase, self.stream, folder, name, steps=self.steps(name), seed=self.recipe.seed,
               rate=self.recipe.optimiser.rate, log_every=self.recipe.log_every, grids=self.recipe.grids,
-              grid=partial(sample_grid, stream=self.stream))
+              grid=partial(sample_grid, stream=self.stream, unlabelled=self.method.sees_unlabelled(name)))
         if processes.lead():
             self.keep(phase, name, done)
 
