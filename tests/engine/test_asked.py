@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -17,13 +18,48 @@ from ugc.export.translator import load
     (("options.nas=false", "search.student=ARCH"), "search.student: this run searches nothing (its nets are chosen by rule"),
     (("options.nas=false", "search.wide=ARCH"), "search.wide: this run searches nothing"),
     (("method=alone", "search.student=ARCH"), "(--set options.arch=.. names its net)"),
+    (("method=original", "search.student=ARCH"), "(it trains the published net)"),
+    (("method=original", "original=RUN/original"), "--method original trains an original of its own"),
+    (("method=from-teacher", "original=RUN/original", "search.deep=ARCH"), "has no deep and no wide teacher"),
+    (("method=alone", "options.arch=stem=8"), "arch 'stem=8'"),
     (("optimiser.warmup=3",), "optimiser.warmup=3: stage original ends after 3 steps"),
     (("original=none", "steps.supernet=9", "optimiser.warmup=5"), "stage distill ends after 3 steps")])
 def test_it_is_refused(tiny_run, tiny_data, tiny, ugc, tmp_path, words, said):
     arch = json.loads((tiny_run / "student/config.json").read_text())["arch"]
-    settings = [word for setting in words for word in ("--set", setting.replace("ARCH", arch))]
+    settings = [word for setting in words for word in ("--set", setting.replace("ARCH", arch).replace("RUN", str(tiny_run)))]
     told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, *settings)
     assert told.code == 2 and said in told.last and not (tmp_path / "run").exists()
+
+
+def test_weights_that_want_no_backbone_can_be_rehearsed(tiny_data, tiny, ugc, tmp_path):
+    settings = ("backbone=auto", "feature=0", "style=0", "l1=100")
+    words = [word for one in settings for word in ("--set", f"distillation.{one}")]
+    told = ugc("run", tiny_data, "--out", tmp_path / "run", *tiny, *words, "--dry-run")
+    assert told.code == 0 and "memory   distill" in told.out, told.err
+
+
+def test_what_is_taken_over_is_what_the_run_began_with(tiny_run, tiny_data, tiny, ugc, tmp_path, monkeypatch):
+    """Another source is refused, but where the first is gone: it may have been moved."""
+    run, source = tmp_path / "run", tmp_path / "source"
+    shutil.copytree(tiny_run, source)
+    assert ugc("run", "--from", source, "--out", run, "--set", "options.filter=off", "--until", "supernet").code == 0
+    told = ugc("run", "--from", tiny_run, "--out", run, "--set", "options.filter=off", "--until", "supernet")
+    assert told.code == 2 and f"began from {source}" in told.last
+    shutil.rmtree(run / "stages/supernet")  # cut short while it was copied
+    (tmp_path / "moved").mkdir()
+    source.rename(tmp_path / "moved/source")
+    words = ("--set", "options.filter=off", "--until", "supernet")
+    assert ugc("run", "--from", tmp_path / "moved/source", "--out", run, *words).code == 0
+    told = ugc("run", "--from", tiny_run, "--out", shutil.copytree(tiny_run, tmp_path / "own"), "--until", "original")
+    assert told.code == 2 and "began with nothing taken over" in told.last
+
+
+def test_a_budget_in_other_words_is_the_same_recipe(tiny_data, tiny, ugc, tmp_path):
+    words = ("run", tiny_data, "--out", tmp_path / "run", *tiny)
+    assert ugc(*words, "--budget", "2x", "--until", "supernet").code == 0
+    assert ugc(*words, "--budget", "2X").code == 0
+    cards = [json.loads((tmp_path / "run" / role / "config.json").read_text())["recipe"] for role in ("supernet", "student")]
+    assert cards[0] == cards[1]
 
 
 def test_spaces_beyond_what_len_can_say(tiny_data, tiny, ugc, tmp_path):

@@ -183,6 +183,30 @@ def test_the_split_of_the_run_is_found_again(ugc, tiny, tmp_path):
     assert found["rows"]["student"]["psnr"] == pytest.approx(saved["rows"]["original"]["psnr"], rel=1e-9)
     told = ugc("eval", run / "original", tmp_path / "data", "--seed", 6, "--json", "--device", "cpu")
     assert told.code == 2 and "was made with other test pictures" in told.last
+    moved = tmp_path / "moved"  # the run's data in another place
+    shutil.copytree(tmp_path / "data", moved)
+    told = ugc("eval", run / "original", moved, "--device", "cpu")
+    assert told.code == 2 and "pictures that would test" in told.last and "give --seed 5" in told.last
+    answer = ugc("eval", run / "original", moved, "--seed", 5, "--json", "--device", "cpu")
+    assert json.loads(answer.out)["rows"]["student"]["psnr"] == pytest.approx(saved["rows"]["original"]["psnr"], rel=1e-9)
+
+
+def test_an_onnx_file_knows_its_direction(ugc, tiny_run, tiny_data, tmp_path):
+    """Its numbers are the net's on any data; nets of two directions do not answer the same sources."""
+    nets = {}
+    for way in ("AtoB", "BtoA"):
+        nets[way] = tmp_path / way
+        shutil.copytree(tiny_run / "student", nets[way])
+        config = json.loads((nets[way] / "config.json").read_text())
+        (nets[way] / "config.json").write_text(json.dumps({**config, "direction": way}))
+    assert ugc("export", nets["BtoA"], "--out", tmp_path / "one.onnx").code == 0
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    found = [json.loads(ugc("eval", one, data, "--json", "--device", "cpu").out)
+             for one in (nets["BtoA"], tmp_path / "one.onnx")]
+    assert all(one["protocol"]["data"]["direction"] == "BtoA" for one in found)
+    assert found[0]["rows"]["student"]["psnr"] == pytest.approx(found[1]["rows"]["student"]["psnr"], rel=1e-4)
+    told = ugc("eval", nets["BtoA"], data, "--against", nets["AtoB"], "--device", "cpu")
+    assert told.code == 2 and "do not answer the same sources" in told.last
 
 
 def wrong(name, folder, run, data):

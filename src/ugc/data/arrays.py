@@ -42,7 +42,8 @@ def decode(dataset: Dataset, refs: Sequence[Any], channels: int, size: Size, *, 
 
 def cache_path(dataset: Dataset, refs: Sequence[Any], channels: int, size: Size, load: bool) -> Path:
     """Where `decode` keeps these pictures; the folder may be deleted at any time."""
-    key = files.digest([LAYOUT, dataset.identity, [repr(ref) for ref in refs], channels, size, load])
+    # where: another folder's files may have the same names, sizes and times
+    key = files.digest([LAYOUT, dataset.identity, dataset.where, [repr(ref) for ref in refs], channels, size, load])
     return files.home() / "data" / f"{key}.npy"
 
 

@@ -98,7 +98,8 @@ class Dataset(ABC):
     flip_default: bool
     load_ratio: float  # load size by crop size, where the configuration says nothing
     notes: tuple[str, ...] = ()  # sentences for the report
-    identity: str  # digest of all that decides the pixels
+    identity: str  # digest of all that decides the pixels; the same of a folder that was moved
+    where: str = ""  # the folder of the files, of one with a folder
 
     def load_size(self, size: Size) -> Size:
         """The size (H, W) of the pictures that crops of `size` are cut from."""

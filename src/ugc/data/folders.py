@@ -48,7 +48,7 @@ class FolderDataset(Dataset):
 
     def __init__(self, root: Path, config: DataConfig, train: tuple[Record, ...], test: tuple[Record, ...],
                  notes: Iterable[str]) -> None:
-        self.root, self.config, self.name = root, config, root.resolve().name
+        self.root, self.config, self.name, self.where = root, config, root.resolve().name, str(root.resolve())
         self.train, self.test = train, test
         self.attribution = str(marked(root).get("attribution", ""))
         self.source_side: Side = "A" if config.direction == "AtoB" else "B"

@@ -170,7 +170,8 @@ def scan(root: Path, splits: Mapping[str, Files]) -> dict[str, Found]:
         UserError: of the first that cannot be read, is no label map, or holds an id that is no class.
     """
     paths = [path for maps in splits.values() for path in maps.values()]
-    note = files.home() / "data" / f"{files.digest([READING, list(splits), stamps(root, paths)])}-ids.json"
+    key = files.digest([READING, str(root.resolve()), list(splits), stamps(root, paths)])
+    note = files.home() / "data" / f"{key}-ids.json"
     if not (known := read_note(note)):
         with progress("label maps", len(paths)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = dict[str, dict[int, int]]()

@@ -12,6 +12,8 @@ from ugc.core.errors import UserError
 from ugc.core.files import place, write_text
 from ugc.data.dataset import DataConfig, Dataset
 
+LEARNT = ("labels.txt", "unlabelled.txt", "validation.txt")  # of `write_split`: what training or the search has seen
+
 
 @dataclass(frozen=True)
 class Split:
@@ -89,6 +91,11 @@ def write_split(folder: Path, split: Split, dataset: Dataset) -> None:
 def changed(folder: Path, split: Split, dataset: Dataset) -> str:
     """The first file of `write_split` in a folder that lists other keys; "" where none does."""
     return next((name for name, keys in lists(split, dataset).items() if differs(folder / name, keys)), "")
+
+
+def listed(path: Path) -> list[str]:
+    """The keys in a file of `write_split`; none where it is not there."""
+    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
 
 
 def differs(path: Path, keys: Sequence[str]) -> bool:

@@ -126,7 +126,7 @@ class OnnxAnswers(Answers):
             self.source = encoding_of(json.loads(self.said.get("source", "{}")), int(self.said["in_channels"]))
             self.colours = int(self.said["out_channels"])
             height, _, width = self.said["size"].partition("x")
-            self.size = (int(height), int(width))
+            self.size, self.direction = (int(height), int(width)), self.said.get("direction")
         except (KeyError, ValueError, UserError):
             raise UserError(f"{path} was not written by ugc export: it does not say its channels and size; write its "
                             "answers as pictures and give their folder") from None

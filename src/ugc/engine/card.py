@@ -178,9 +178,10 @@ def _made(record: Record, net: Row) -> Iterable[str]:
     """Method, data, budget, steps, losses, versions: what is known of them."""
     recipe, run, ran = record.recipe, record.run, record.ran
     counts, budget = run.get("counts") or {}, run.get("budget") or {}
-    seen = "the original's pictures of" if run.get("imitates") else f"{counts.get('labelled', 0):,} labelled pairs and"
-    yield (f"method `{recipe.get('method')}`, {seen} {counts.get('unlabelled', 0):,} sources without a target, "
-           f"{net.get('direction') or 'AtoB'}")
+    seen = "the original's pictures of" if run.get("imitates") else f"{counts.get('labelled', 0):,} labelled pairs"
+    alone = "" if run.get("imitates") else " and"
+    also = f"{alone} {counts.get('unlabelled', 0):,} sources without a target" if run.get("sees_unlabelled", True) else ""
+    yield f"method `{recipe.get('method')}`, {seen}{also}, {net.get('direction') or 'AtoB'}"
     if timed := record.metrics.get("latency"):
         yield f"budget {_code(str(budget.get('text')))}: {timed.get('text')}"
     elif budget:

@@ -13,7 +13,7 @@ from ugc.core.errors import UserError
 from ugc.core.files import place, sha256
 from ugc.core.log import say
 from ugc.data.dataset import DATASETS, DataConfig, Dataset, open_dataset, text_of
-from ugc.data.labels import differs
+from ugc.data.labels import LEARNT, differs, listed
 from ugc.data.layouts import has_labels
 from ugc.data.stream import test_data
 from ugc.engine.answers import Answers, PictureAnswers, open_answers
@@ -117,6 +117,9 @@ def settings(asked: Asked, answers: list[Answers]) -> tuple[DataConfig, int]:
     if not base:
         base["size"] = text_of(answers[0].size)
         directions = [one.direction for one in answers if one.direction]
+        if len(set(directions)) > 1 and not asked.fields.get("direction"):
+            raise UserError(f"{answers[0].path} was trained {directions[0]}, {answers[1].path} {directions[1]}: they do not "
+                            f"answer the same sources; measure each by itself, or give --direction")
         if directions:
             base["direction"] = directions[0]
         for one in [one for one in answers if one.source][:1]:
@@ -147,6 +150,18 @@ def check_test(asked: Asked, answers: list[Answers], dataset: Dataset) -> None:
         if same_data(run, asked.data) and differs(there, keys):
             raise UserError(f"{one.path} was made with other test pictures of {asked.data} ({there}): it may have been "
                             f"trained on these; the data, or --seed, have changed; give a folder with a test of its own")
+        if not same_data(run, asked.data) and (seen := learnt(run, dataset)):
+            raise UserError(f"{one.path} was trained on {seen:,} of the {len(keys):,} pictures that would test {asked.data}, "
+                            f"if that is a copy of the data of {run.folder}: give --seed {run.recipe.get('seed', 0)}, by which "
+                            f"that run drew its test, or a folder with a test of its own")
+
+
+def learnt(run: Record, dataset: Dataset) -> int:
+    """How many test pictures a run has learnt from, where the data are its own by their names and the test was drawn."""
+    train, test = ({record.key for record in records} for records in (dataset.train, dataset.test))
+    theirs, taught = set(listed(run.folder / "test.txt")), {key for name in LEARNT for key in listed(run.folder / name)}
+    drawn = taught.isdisjoint(theirs) and train.isdisjoint(test) and train | test >= taught | theirs
+    return len(taught & test) if drawn else 0
 
 
 def why_size(asked: Asked, answers: list[Answers]) -> str:

@@ -221,6 +221,7 @@ class Job:
                 "counts": counts, "attribution": self.dataset.attribution, "stages": list(self.stages),
                 "steps": {name: self.steps(name) for name in self.stages if name not in ("search", "test")},
                 "imitates": self.method.imitates,
+                "sees_unlabelled": any(map(self.method.sees_unlabelled, set(self.stages) - {"search", "test"})),
                 "budget": {"text": self.budget.text, "key": self.budget.key, "limit": self.budget.limit,
                            **({"on": self.timing.text, "timed": self.timing.about} if self.timing else {})},
                 "channels": [self.setting.config.in_channels, self.setting.config.out_channels],

@@ -119,7 +119,7 @@ def _asked_and_done(record: Record) -> Html:
     done = definitions([
         *((stage, _time(record, stage, about, stage in taken)) for stage, about in times),
         ("in all", duration(total) if total else ""),
-        ("trained on", _counts(counts)),
+        ("trained on", _counts(counts, "unlabelled" if run.get("sees_unlabelled") is False else "")),
         ("tested on", f"{counts['test']:,} images, read once" if _is_number(counts.get("test")) and record.metrics else ""),
         ("L_sup", str((run.get("objective") or {}).get("text") or "").removeprefix("L_sup: ")),
         ("L_OD", str(loss.get("text") or "")),
@@ -149,10 +149,10 @@ def _time(record: Record, stage: str, about: dict[str, Any] | None, taken: bool)
     return ", ".join([*parts, *took, *(["taken over"] if taken else [])]) or "done"
 
 
-def _counts(counts: Mapping[str, Any]) -> str:
+def _counts(counts: Mapping[str, Any], unseen: str = "") -> str:
     words = (("labelled", "labelled pairs"), ("unlabelled", "unlabelled sources"), ("validation", "held out for the search"),
              ("hidden", "targets hidden"))
-    return ", ".join(f"{counts[key]:,} {text}" for key, text in words if counts.get(key))
+    return ", ".join(f"{counts[key]:,} {text}" for key, text in words if counts.get(key) and key != unseen)
 
 
 def _size(size: Any) -> str:

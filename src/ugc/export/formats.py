@@ -156,7 +156,8 @@ def describe(whole: WrappedNet, config: dict[str, Any], trained: tuple[int, int]
     net, source = whole.net, source_of(whole.net, config)
     cost = total(trace(net, None, trained))
     maps = {"source": source.model_dump_json(), "labels": whole.labels} if isinstance(source, LabelEncoding) else {}
-    return maps | {
+    way = {"direction": config["direction"]} if config.get("direction") else {}
+    return maps | way | {
         "ugc": __version__, "family": config["family"], "role": str(config.get("role", "")),
         "arch": net.config.arch or net.space.largest.text, "size": f"{trained[0]}x{trained[1]}",
         "params": str(cost.params), "macs": str(cost.macs), "macs_paper": str(cost.macs_paper),

@@ -73,7 +73,7 @@ class DistillationConfig(Config):
         if self.order != "lineage" and (name == "none" or self.order not in BACKBONES[name].orders):
             raise UserError(f"distillation.order={self.order}: {name} has no such weights; leave it out, or take "
                             f"distillation.backbone=vgg16")
-        return self.model_copy(update={"backbone": name}) if self.wants_backbone else self
+        return self.model_copy(update={"backbone": name})
 
 
 class Look(NamedTuple):
