@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ugc.core.errors import UserError
+from ugc.data.arrays import decode
 from ugc.data.dataset import DataConfig, Dataset, open_dataset
 
 LAYOUTS = {
@@ -117,6 +120,22 @@ def test_identity_follows_the_pixels(save, tmp_path: Path) -> None:
     assert opened(tmp_path).identity != first
 
 
+def test_folders_whose_files_look_alike_are_decoded_apart(tmp_path: Path) -> None:
+    """Names, sizes and times may be the same where formats and archives make them so."""
+    means = []
+    for grey in (10, 200):
+        folder = tmp_path / str(grey)
+        for side in "AB":
+            (folder / side).mkdir(parents=True)
+            for i in range(2):
+                path = folder / side / f"{i}.bmp"
+                Image.new("L", (8, 8), grey + i).save(path)
+                os.utime(path, (1e9, 1e9))
+        dataset = opened(folder)
+        means.append(decode(dataset, [record.source for record in dataset.train], 1, (8, 8), load=False, title="x").mean())
+    assert opened(tmp_path / "10").identity == opened(tmp_path / "200").identity and means[1] - means[0] == 190
+
+
 BAD = {
     "empty folder": ([], "found nothing; expected pairs side by side"),
     "no picture": (["notes.txt"], "found notes.txt; expected"),
@@ -127,6 +146,7 @@ BAD = {
     "no pair": (["A/1.png", "B/2.png"], "has no pair: 1 source"),
     "one pair": (["A/1.png", "B/1.png"], "has only one pair"),
     "single pictures": (["1.png", "2.png"], "8 wide and 8 high, not a pair"),
+    "sides below train": (["train/A/1.png", "train/B/1.png"], "holds folders A and B, and no pairs side by side"),
     "same stem twice": (["A/1.png", "A/1.jpg", "B/1.png"], "same stem"),
 }
 

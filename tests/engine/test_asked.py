@@ -75,9 +75,11 @@ def test_a_wrong_stage_is_told_before_the_plan(tiny_data, tiny, ugc, tmp_path):
 
 def test_nothing_where_something_is_expected(tiny_run, tiny_data, ugc, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for words, name in ((("translate", tiny_run / "student", tiny_data / "testA", ""), "output"),
-                        (("translate", tiny_run / "student", "", "out"), "input"), (("run", "", "--out", "run"), "what"),
-                        (("export", tiny_run / "student", "--out", ""), "out")):
+    for words, name in ((("translate", tiny_run / "student", tiny_data / "testA", ""), "OUTPUT"),
+                        (("translate", tiny_run / "student", "", "out"), "INPUT"),
+                        (("run", "", "--out", "run"), "DATA_OR_RECIPE"),
+                        (("run", tiny_data, "--out", "run", "--from", ""), "--from"),
+                        (("export", tiny_run / "student", "--out", ""), "--out")):
         told = ugc(*words)
         assert told.code == 2 and f"{name}: is empty" in told.err, told.err
     assert not list(tmp_path.iterdir())
@@ -130,11 +132,20 @@ def test_places_below_a_file(tiny_run, tiny_data, tiny, ugc, tmp_path):
         assert told.code == 2 and "choose another" in told.last and len(told.err.strip().splitlines()) <= 2, told.err
 
 
-def test_saved_nets_where_something_else_is_expected(tiny_run, ugc, tmp_path):
+def test_saved_nets_where_something_else_is_expected(tiny_run, ugc, tmp_path, monkeypatch):
     student = tiny_run / "student"
     told = ugc("show", student)
-    assert told.code == 2 and "ugc show pix2pix-resnet --base 8 --arch " in told.last
-    assert ugc(*told.last.rpartition("ugc ")[2].split()).code == 0
+    assert told.code == 2 and "is a saved net, of " in told.last and told.last.endswith("such as pix2pix-resnet")
+    shutil.copytree(student, tmp_path / "pix2pix-resnet")
+    monkeypatch.chdir(tmp_path)
+    assert ugc("show", "pix2pix-resnet", "--base", 8).code == 0  # a folder of that name is no obstacle
+    hub = tmp_path / "hub"  # another program's net
+    hub.mkdir()
+    (hub / "config.json").write_text('{"model_type": "cyclegan"}')
+    shutil.copy(student / "model.safetensors", hub)
+    for words in (("show", hub), ("import", hub / "model.safetensors", "--out", tmp_path / "none")):
+        told = ugc(*words)
+        assert told.code == 2 and "saved net" not in told.last, told.last
     for path in (student, student / "model.safetensors"):
         told = ugc("import", path, "--out", tmp_path / "out")
         assert told.code == 2 and "is a saved net of ugc already" in told.last and not (tmp_path / "out").exists()

@@ -12,6 +12,7 @@ from PIL import Image
 from ugc.core.files import read_json, write_json
 from ugc.engine.card import _quoted, write_card
 from ugc.engine.record import Record
+from ugc.engine.report import write_report
 from ugc.metrics.protocols import METRICS
 
 FILES = ("metrics.json", "recipe.json", "run.json", "env.json", "student/config.json", "original/config.json")
@@ -89,6 +90,25 @@ def test_it_tells_the_steps_that_were_taken(copied):
     write_json(copied / "stages/distill/done.json", {"steps": 6, "seconds": 1.0})
     write_card(copied, "student")
     assert "original 3 · supernet 3 · distill 6; batch" in text_of(copied)
+
+
+def test_it_counts_no_sources_that_were_not_seen(copied):
+    """Those of A alone learn in `alone`, in an original and without NAS-SSL and Finetune-SSL."""
+    write_card(copied, "student")
+    assert "8 labelled pairs and 11 sources without a target" in text_of(copied)
+    change(copied / "run.json", sees_unlabelled=False)
+    write_card(copied, "student")
+    assert "8 labelled pairs, AtoB" in text_of(copied)
+    write_report(copied)
+    page = (copied / "report.html").read_text()
+    assert "8 labelled pairs" in page and "unlabelled sources" not in page
+
+
+def test_what_is_no_list_and_no_mapping_is_not_trusted(copied):
+    change(copied / "env.json", sessions=5)
+    change(copied / "run.json", steps=[1])
+    record = Record(copied)
+    assert len(record.sessions) == 1 and record.taken["supernet"] == 3
 
 
 def test_its_example_runs(tiny_run, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Sample pictures of the test stage, of sides that a PNG cannot hold."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -18,3 +20,12 @@ def test_samples_of_many_channels_show_the_first_three(tmp_path, channels, shown
     for i in range(2):
         assert np.array_equal(read_picture(tmp_path / f"00{i}-source.png"), sources[i, ..., :shown])
         assert np.array_equal(read_picture(tmp_path / f"00{i}-target.png"), targets[i, ..., :3])
+
+
+def test_samples_of_16_bit_colours_want_no_package(tmp_path, monkeypatch):
+    """They are shown in 8 bits; 16 bits of grey are kept, which Pillow writes."""
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    sources, targets = (np.full((1, 8, 8, c), 51_400, np.uint16) for c in (3, 1))
+    _samples({}, TestData(sources, targets, ("a",), Encoding(channels=3), "noise"), tmp_path, 0)
+    assert np.array_equal(read_picture(tmp_path / "000-source.png"), np.full((8, 8, 3), 200, np.uint8))
+    assert np.array_equal(read_picture(tmp_path / "000-target.png"), targets[0])

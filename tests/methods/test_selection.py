@@ -321,6 +321,9 @@ def test_trials_have_the_last_word_on_the_student(board_of, supernets):
     assert all(budget.holds(cost(arch)) for arch in asked) and chosen.student.text in board.rows
     again, _ = board_of("c")
     assert select(again, budget, config, Clock(5), tried=tried)[0] == chosen
+    asked.clear()
+    one = CONFIG.model_copy(update={"trials": 1})
+    assert select(board_of("d")[0], budget, one, Clock(5), tried=tried)[0].student == favourite and asked == [favourite]
     assert planned(config, 3) == planned(CONFIG, 3) + 8  # three generations of 4 with 2 parents
 
 

@@ -64,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flag, known = odd[0].partition("=")[0], [word for word in verb._option_string_actions if word.startswith("--")]
         verb.error(f"there is no option {flag}: {near(flag, known)}" if flag.startswith("-") else f"what is {flag!r} for?")
     if empty := next((name for name, value in vars(options).items() if value == ""), None):
-        chosen(top, options).error(f"{empty}: is empty; expected something (an unset variable of the shell gives nothing)")
+        verb = chosen(top, options)
+        action = next(one for one in verb._actions if one.dest == empty)
+        spelled = action.option_strings[-1] if action.option_strings else action.metavar or empty
+        verb.error(f"{spelled}: is empty; expected something (an unset variable of the shell gives nothing)")
     if options.verb not in TOGETHER and not lead():
         return 0
     try:

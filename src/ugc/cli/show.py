@@ -31,16 +31,16 @@ def execute(options: argparse.Namespace) -> None:
     """Print the sizes of one member of a family."""
     import torch
 
-    from ugc.core.files import read_json
     from ugc.data.dataset import DataConfig
+    from ugc.export.saved import about_net
     from ugc.models.generator import FAMILIES
     from ugc.nn.cost import total, trace
     from ugc.search.budget import short
 
-    if (about := Path(options.family) / "config.json").exists():
-        net = read_json(about)
-        raise UserError(f"{options.family} is a saved net; ugc show takes a family: ugc show {net.get('family')} --base "
-                        f"{net.get('config', {}).get('base')}{' --arch ' + net['arch'] if net.get('arch') else ''}")
+    if options.family not in FAMILIES and (saved := about_net(Path(options.family))):
+        raise UserError(f"{options.family} is a saved net, of {saved.get('params', 0):,} params and "
+                        f"{saved.get('macs', 0):,} macs (its config.json has more); ugc show takes a family, such as "
+                        f"{saved['family']}")
     family = FAMILIES[options.family]
     size = DataConfig.parse({"path": ".", "size": options.size or family.paper.size}, "--size").size
     channels = options.channels or ":".join(map(str, family.paper.channels))

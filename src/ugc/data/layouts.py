@@ -152,6 +152,9 @@ def _side_by_side(root: Path, folders: Mapping[str, str]) -> Layout:
     splits = {split: {"A": pictures.found, "B": pictures.found} for split, pictures in both.items()}
     if not splits["train"]["A"]:
         raise UserError(f"{root / folders['train']} holds no picture ({_kinds()})")
+    if {key.partition("/")[0] for key in splits["train"]["A"]} == {"A", "B"}:
+        raise UserError(f"{root / folders['train']} holds folders A and B, and no pairs side by side: expected the two "
+                        f"sides in {root / 'trainA'} and {root / 'trainB'}, or in {root / 'A'} and {root / 'B'}")
     where = "the folder itself" if folders["train"] == "." else " ".join(folders.values())
     return _layout(f"pairs side by side in {where}", splits, both.values(), cut=True)
 

@@ -136,7 +136,8 @@ def _extra(path: Path, name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise UserError(f"{path} has more bits or channels than Pillow reads: pip install 'ugc[deep]'") from None
+        raise UserError(f"{path} is of 16-bit colour, or of more channels than Pillow reads and writes: "
+                        "pip install 'ugc[deep]'") from None
 
 
 def _tiff_info(path: Path) -> Info:

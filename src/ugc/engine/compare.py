@@ -151,9 +151,9 @@ def check_test(asked: Asked, answers: list[Answers], dataset: Dataset) -> None:
             raise UserError(f"{one.path} was made with other test pictures of {asked.data} ({there}): it may have been "
                             f"trained on these; the data, or --seed, have changed; give a folder with a test of its own")
         if not same_data(run, asked.data) and (seen := learnt(run, dataset)):
-            raise UserError(f"{one.path} was trained on {seen:,} of the {len(keys):,} pictures that would test {asked.data}, "
-                            f"if that is a copy of the data of {run.folder}: give --seed {run.recipe.get('seed', 0)}, by which "
-                            f"that run drew its test, or a folder with a test of its own")
+            raise UserError(f"{one.path} was trained on {seen:,} of the {len(keys):,} pictures that would test "
+                            f"{asked.data}, if that is a copy of the data of {run.folder}: give --seed "
+                            f"{run.recipe.get('seed', 0)}, by which that run drew its test, or a folder with one of its own")
 
 
 def learnt(run: Record, dataset: Dataset) -> int:

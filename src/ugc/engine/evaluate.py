@@ -194,5 +194,9 @@ def _samples(folders: Mapping[str, Path], data: TestData, out: Path, seed: int) 
 
 
 def _visible(picture: Array) -> Array:
-    """[H, W, C]: of more than four channels the first three, for a PNG holds no more."""
-    return picture[..., :3] if picture.shape[-1] > 4 else picture
+    """[H, W, C]: of more than four channels the first three, for a PNG holds no more; 16-bit colours in 8 bits, for which
+    Pillow is enough."""
+    shown = picture[..., :3] if picture.shape[-1] > 4 else picture
+    if shown.dtype == np.uint16 and shown.shape[-1] > 1:
+        return ((shown.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return shown

@@ -80,12 +80,14 @@ class Record:
     @property
     def _asked(self) -> Row:
         """The steps of each training stage: what the method makes of those of the recipe."""
-        return self.run.get("steps") or self.recipe.get("steps") or {}
+        known = (self.run.get("steps"), self.recipe.get("steps"))
+        return next((steps for steps in known if steps and isinstance(steps, dict)), {})
 
     @cached_property
     def sessions(self) -> list[Row]:
         """Where each part of the run ran: `env.json` of all sessions, in order."""
-        named = [one for one in self.env.get("sessions") or [] if isinstance(one, dict)]
+        sessions = self.env.get("sessions")
+        named = [one for one in sessions if isinstance(one, dict)] if isinstance(sessions, list) else []
         return named or [self.env]
 
     @cached_property

@@ -68,7 +68,9 @@ def _section(title: str, lead: Any, *content: Any) -> Html:
 
 def _header(record: Record) -> Html:
     """The verdict, or how far the run has come."""
-    sentence = tables.verdict(record) or markup("There is no student yet.")
+    sentence = tables.verdict(record) or markup(
+        "This run trains an original, and makes no student." if record.recipe.get("method") == "original" else
+        "There is no student yet.")
     left = record.open_stages
     note = None
     if left or not record.stages:

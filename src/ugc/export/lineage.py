@@ -22,7 +22,7 @@ from ugc.core.palettes import TABLES
 from ugc.export.foreign import OURS, looks_like
 from ugc.export.published import Published, Tensors, published
 from ugc.export.published_spade import published_spade
-from ugc.export.saved import save_net
+from ugc.export.saved import about_net, save_net
 from ugc.export.untrusted import read_tensors
 from ugc.models.generator import FAMILIES, Generator
 from ugc.nn.cost import total, trace
@@ -47,7 +47,7 @@ def import_generator(path: Path, out: Path, size: tuple[int, int] | None = None,
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already and is not an empty folder; choose another")
     folder = path if path.is_dir() else path.parent
-    if (folder / "config.json").exists() and path in (folder, folder / "model.safetensors"):
+    if path in (folder, folder / "model.safetensors") and about_net(folder):
         raise UserError(f"{path}: {folder} is a saved net of ugc already; use it as it is")
     net, found = read_generator(path, said)
     size = size or found.size

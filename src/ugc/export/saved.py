@@ -40,6 +40,16 @@ def save_net(net: Generator, folder: Path, family: str, role: str, size: tuple[i
     write_json(folder / "config.json", config)
 
 
+def about_net(folder: Path) -> dict[str, Any] | None:
+    """The `config.json` of a saved net; None where there is none, or another program's."""
+    try:
+        config = read_json(folder / "config.json")
+    except (OSError, UserError):
+        return None
+    ours = isinstance(config, dict) and "ugc" in config and isinstance(config.get("config"), dict)
+    return config if ours and isinstance(config.get("family"), str) else None
+
+
 def load_net(folder: Path) -> tuple[Generator, dict[str, Any]]:
     """A saved net, in eval mode on the CPU, and its `config.json`.
 

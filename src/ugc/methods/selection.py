@@ -255,7 +255,7 @@ def select(board: Scoreboard, budget: Budget, config: SelectionConfig, clock: Cl
         region = just_below(space, limited, budget.limit, clock.rng("window/student"))
         student = board.search("student", region, config, clock)
         if tried and config.trials:
-            first = [arch for arch in (student, even(cost, budget)) if budget.holds(cost(arch))]
+            first = [arch for arch in (student, even(cost, budget)) if budget.holds(cost(arch))][: config.trials]
             student = evolve(region, tried, config.of_trials, clock, "trials", first=first)
             board.all("student", [student])
     found, notes = _teachers(board, student, config, clock) if teachers else ({}, ())
