@@ -37,7 +37,7 @@ WORDS = {  # name without seed -> what it is
     "no-finetune-25": "w/o finetune-SSL", "finetune-A-25": "w/o finetune-SSL, equal work (control)",
     "no-nas-ssl-25": "w/o NAS-SSL", "no-ssl-25": "w/o ALL-SSL", "no-nas-25": "w/o NAS",
     "untried-25": "student chosen by the supernet's score, without trials", "even-25": "an even student in its place",
-    "quick-25": "four times the rate for the student", "both-25": "**that, and 12,000 steps of stage 2**",
+    "quick-25": "four times the rate for the student", "both-25": "**that, in trials, too, and 12,000 steps of stage 2**",
     "both-25-12x": "**both at 12x**",
     "longer-25": "12,000 steps of stage 2 for 6,000", "less-l1-25": "L1 in L_OD at 30 for 100",
     "more-l1-25": "L1 in L_OD at 300 for 100", "slow-25": "rate 2e-4 for 5e-4", "fast-25": "rate 1e-3 for 5e-4",

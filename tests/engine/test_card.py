@@ -101,7 +101,7 @@ def test_it_counts_no_sources_that_were_not_seen(copied):
     assert "8 labelled pairs, AtoB" in text_of(copied)
     write_report(copied)
     page = (copied / "report.html").read_text()
-    assert "8 labelled pairs" in page and "unlabelled sources" not in page
+    assert "8 labelled pairs, 1 held out for the search" in page
 
 
 def test_what_is_no_list_and_no_mapping_is_not_trusted(copied):

@@ -35,7 +35,7 @@ def sans2serif(original: int, supernet: int, distill: int, population: int, gene
 
 def study(original: int, supernet: int, distill: int, population: int, generations: int) -> dict[str, Any]:
     return {**sans2serif(original, supernet, distill, population, generations), "generator": {}, "budget": "40x",
-            "optimiser": {"lr": 5e-4}}  # its arms were measured so; one of them has the student's own rate
+            "optimiser": {"lr": 5e-4}}  # its arms were measured so; some have a rate of the student's own
 
 
 # ---- rendered streets at 128x256, a quarter of the photos: label maps in, pictures out; within an hour of two cores ----
