@@ -105,6 +105,17 @@ def empty(bench):
     return bench.run()
 
 
+@case("folders A and B below train")
+def sides_below_train(bench):
+    for side in "AB":
+        (bench.data / "train").mkdir(exist_ok=True)
+        (bench.data / f"train{side}").rename(bench.data / "train" / side)
+        shutil.rmtree(bench.data / f"test{side}")
+        for path in (bench.data / "train" / side).iterdir():
+            Image.open(path).resize((64, 32)).save(path)
+    return bench.run()
+
+
 @case("a TIFF of CMYK")
 def cmyk(bench):
     (bench.data / "trainA/03.png").unlink()
@@ -610,6 +621,44 @@ def within(bench):
 @case("a net for a search where none is made")
 def named(bench):
     return bench.run("--set", "options.nas=false", "--set", "search.student=stem=1")
+
+
+@case("a teacher for a method that has none")
+def no_teacher(bench):
+    arch = json.loads((bench.finished / "student/config.json").read_text())["arch"]
+    return bench.run("--method", "from-teacher", "--original", bench.finished / "original", "--set", f"search.deep={arch}")
+
+
+@case("an original for a method that trains one")
+def given_in_vain(bench):
+    return bench.run("--method", "original", "--original", bench.finished / "original")
+
+
+@case("another run to take over than the run began with")
+def another_source(bench):
+    copy = shutil.copytree(bench.finished, bench.folder / "copy")
+    return bench.ugc("run", "--from", bench.finished, "--out", copy)
+
+
+@case("a copy of a run's data whose test is drawn")
+def moved_data(bench):
+    for side in "AB":
+        shutil.rmtree(bench.data / f"test{side}")
+        for i in range(12):
+            shutil.copy(bench.data / f"train{side}/00.png", bench.data / f"train{side}/more{i}.png")
+    assert bench.run("--seed", 5, "--method", "original").code == 0
+    moved = shutil.copytree(bench.data, bench.folder / "moved")
+    return bench.ugc("eval", bench.folder / "run/original", moved, "--device", "cpu")
+
+
+@case("nets of two directions against each other")
+def two_ways(bench):
+    nets = []
+    for way in ("AtoB", "BtoA"):
+        nets.append(shutil.copytree(bench.finished / "student", bench.folder / way))
+        config = json.loads((nets[-1] / "config.json").read_text())
+        (nets[-1] / "config.json").write_text(json.dumps({**config, "direction": way}))
+    return bench.ugc("eval", nets[0], bench.data, "--against", nets[1], "--device", "cpu")
 
 
 @case("a warm-up longer than a stage")
